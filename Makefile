@@ -1,0 +1,65 @@
+# Each target sets up what it needs. Variables: SCENARIO, TARGET (cpython or unix), OUT (a
+# directory), ARGS (for pytest), PYTHON (a Python 3.11 or later).
+SCENARIO = drive_day
+BIN = .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+LOCK = uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url pyproject.toml
+
+ifdef UV
+VENV = uv venv --quiet --python $(or $(PYTHON),'>=3.11') .venv
+INSTALL = uv pip install --quiet --python .venv --no-deps
+else
+PYTHON ?= python3
+VENV = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"PYTHON=$(PYTHON): is Python %d.%d, needs 3.11 or later" % sys.version_info[:2])' \
+	&& $(PYTHON) -m venv .venv
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+endif
+
+.PHONY: help run test check mutants bench setup lock clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.run  ## drive SCENARIO (drive_day) on TARGET (unix); results in build/SCENARIO
+	$(BIN)/solidbms run $(SCENARIO) $(if $(TARGET),--target $(TARGET)) $(if $(OUT),--out $(OUT))
+
+test: .venv/.dev  ## the whole suite
+	$(BIN)/pytest -q -n auto $(ARGS)
+
+check: .venv/.dev  ## lint, types, and every firmware file through the cross-compiler
+	$(BIN)/ruff check
+	$(BIN)/basedpyright
+	$(BIN)/basedpyright -p firmware -t "$$($(BIN)/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(BIN)/python tests/check_mpy.py
+
+mutants: .venv/.dev  ## break the protection on purpose: do the tests notice?
+	$(BIN)/python tests/mutants.py
+
+bench: .venv/.run  ## speed of the cpython target
+	$(BIN)/python tests/bench.py
+
+setup: .venv/.dev  ## everything that the targets above need
+
+lock:  ## newest versions into the lock files (needs uv)
+	$(LOCK) -o requirements.lock
+	$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+
+clean:  ## remove what was built; keep .venv
+	rm -rf build mutants .hypothesis .pytest_cache .ruff_cache
+
+# The stamps come last: a set-up cut short starts afresh.
+.venv/.run: pyproject.toml requirements.lock
+	@echo "setting up .venv with $(if $(UV),uv,pip)"
+	@rm -rf .venv
+	@$(VENV)
+	@$(INSTALL) -r requirements.lock -e .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements-dev.lock
+	@echo "adding what tests and checks need to .venv"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@

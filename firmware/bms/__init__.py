@@ -1,0 +1,1 @@
+"""Battery management firmware: core logic, chip drivers, links to the world."""

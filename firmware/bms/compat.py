@@ -1,0 +1,19 @@
+"""What MicroPython has and CPython lacks, under the same names.
+
+`const` folds at compile time on MicroPython and is the identity elsewhere. `heap_lock` makes an
+allocation an error on MicroPython; CPython cannot forbid allocation, there it does nothing.
+"""
+
+try:
+    from micropython import const, heap_lock, heap_unlock
+except ImportError:
+
+    def const(value):
+        """Return the value: CPython folds nothing."""
+        return value
+
+    def heap_lock():
+        """Do nothing: CPython cannot lock its heap."""
+
+    def heap_unlock():
+        """Do nothing: see `heap_lock`."""

@@ -1,0 +1,1 @@
+"""Pure logic: integers in, integers out; no hardware, no clock, no file."""

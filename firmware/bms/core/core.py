@@ -1,0 +1,95 @@
+"""The whole logic of one pack: `protect` runs from Frame to gates, `estimate` in the slack."""
+
+from binascii import crc32
+
+from bms.core.frame import FLAGS, Frame
+from bms.core.limits import FIELDS as LIMITS_FIELDS
+from bms.core.limits import Limits
+from bms.core.plausible import FIELDS as SIGNAL_FIELDS
+from bms.core.plausible import Plausible
+from bms.core.protect import Protect
+from bms.core.soc import FIELDS as SOC_FIELDS
+from bms.core.soc import Soc
+from bms.core.status import FIELDS as STATUS_FIELDS
+from bms.core.status import Status
+from bms.core.switch import ACK, CLEAR, Switch
+from bms.core.switch import FIELDS as SWITCH_FIELDS
+
+
+class Core:
+    """Fill `frame.v`, call `protect`, set the gates from `switch.v`, then call `estimate`.
+
+    `hash` runs over Frame, states and Status of every tick, 30 bits: two runs that agree in it
+    have agreed in everything so far.
+    """
+
+    def __init__(self, pack):
+        self.pack = pack
+        self.frame = Frame(pack.cells, pack.temps)
+        self.plausible = Plausible(pack)
+        self.rules = Protect(pack)
+        self.switch = Switch()
+        self.soc = Soc(pack)
+        self.limits = Limits(pack)
+        self.status = Status()
+        self.hash = 0
+
+    def period_ms(self):
+        """Return how long the tick that starts now should take."""
+        return self.pack.tick_ms if self.switch.closed() else self.pack.idle_tick_ms
+
+    def protect(self):
+        """From Frame to the state of the gates, within 31 bits and without an allocation."""
+        frame = self.frame
+        sig = self.plausible.v
+        switch = self.switch
+        self.plausible.step(frame, self.period_ms())
+        request = switch.request(frame)
+        self.rules.step(
+            sig, frame.v[FLAGS], switch.closed(), request == CLEAR, request == ACK
+        )
+        switch.step(frame, sig, self.rules, request)
+
+    def estimate(self):
+        """After the gates: SoC, limits, Status."""
+        sig = self.plausible.v
+        self.soc.step(self.frame, sig)
+        self.limits.step(sig, self.rules)
+        self.status.publish(self.frame, sig, self.rules, self.switch, self.soc, self.limits)
+
+    def parts(self):
+        """Return the arrays of one record, in order: Frame, states, Status.
+
+        Status has two buffers: its entry, the last, is renewed by `digest`.
+        """
+        return [
+            self.frame.v,
+            self.plausible.v,
+            self.rules.v,
+            self.switch.v,
+            self.soc.v,
+            self.limits.v,
+            self.status.v,
+        ]
+
+    def names(self):
+        """Return (part, names) for every array of `parts`."""
+        return (
+            ("frame", self.frame.names()),
+            ("signal", list(SIGNAL_FIELDS)),
+            ("rule", self.rules.names()),
+            ("switch", list(SWITCH_FIELDS)),
+            ("soc", list(SOC_FIELDS)),
+            ("limit", list(LIMITS_FIELDS)),
+            ("status", [name for name, _ in STATUS_FIELDS]),
+        )
+
+    def digest(self, parts):
+        """Take one tick's record into `hash` and return it."""
+        h = self.hash
+        parts[-1] = self.status.v
+        for part in parts:
+            h = crc32(part, h)
+        self.hash = h & 0x3FFFFFFF
+        return self.hash
+

@@ -1,0 +1,46 @@
+"""Arithmetic that stays within 31 bits. One rounding rule: everything floors (`//`, `>>`)."""
+
+from bms.compat import const
+
+TICKS_MAX = const(0x3FFFFFFF)  # ticks_ms wraps here, as MicroPython's does (2^30)
+_TICKS_HALF = const(0x20000000)
+BIG = const(1000000000)  # largest magnitude a reading may have: 1000 V, 1000 A
+_SPAN = const(1023)  # interp: finest step is 1/1023 of a segment, so dx * dy fits 31 bits
+DY_MAX = const(0xFFFFF)  # interp: largest |y[i+1] - y[i]|; packc refuses more
+
+
+def ticks_diff(a_ms, b_ms):
+    """Return a - b for wrapping times, -2^29 .. 2^29 - 1."""
+    d = (a_ms - b_ms) & TICKS_MAX
+    return d - _TICKS_HALF - _TICKS_HALF if d >= _TICKS_HALF else d
+
+
+def clamp(x, low, high):
+    """Return x held within low .. high."""
+    return low if x < low else high if x > high else x
+
+
+def interp(table, x):
+    """Return y at x on a table [x0, x1, ..., y0, y1, ...], x ascending; flat beyond its ends.
+
+    Steps of y between neighbours are at most DY_MAX; packc checks it.
+    """
+    n = len(table) >> 1
+    if x <= table[0]:
+        return table[n]
+    if x >= table[n - 1]:
+        return table[n + n - 1]
+    low = 0
+    high = n - 1
+    while high - low > 1:
+        mid = (low + high) >> 1
+        if table[mid] <= x:
+            low = mid
+        else:
+            high = mid
+    dx = x - table[low]
+    span = table[high] - table[low]
+    while span > _SPAN:
+        dx >>= 1
+        span >>= 1
+    return table[n + low] + dx * (table[n + high] - table[n + low]) // span

@@ -1,0 +1,82 @@
+"""Pack: limits and tables of one pack, read from the blob that packc compiled.
+
+The blob is little-endian: the magic, then 32-bit integers - version, count of integers that
+follow, `FIELDS` in order, one (limit, release, delay_ms, shed_ms) a rule, `TABLES` each as its
+length and its entries - and last the CRC-32 of all before it.
+"""
+
+from array import array
+from binascii import crc32
+
+from bms.compat import const
+from bms.core.rules import ROWS
+
+MAGIC = b"SBMS"
+VERSION = 1
+
+FIELDS = (
+    "rows",  # rules the blob was compiled for
+    "cells",
+    "temps",
+    "tick_ms",  # period while a gate is closed
+    "idle_tick_ms",  # period while every gate is open
+    "recover_ms",  # inside the release this long before a row recovers
+    "charger_ua",  # charge current from here on is a charger
+    "frozen_step_ua",  # a voltage that ignores this change of current is frozen
+    "charge_max_ma",
+    "discharge_max_ma",
+    "uas_per_ppm",  # charge that moves SoC by 1 ppm: the capacity in As
+    "ocv_error_uv",  # rested OCV against the table
+    "gain_error_ppm",  # current sensor, for the bound
+    "offset_error_ua",
+    "rest_ua",  # below this current the pack rests
+    "rest_ms",  # rest before OCV is believed
+    "rest_cold_ms",  # the same below 0 degC
+    "chip_address",
+    "ua_num",  # current in uA is the chip's code * ua_num // ua_den
+    "ua_den",
+    "ntc_low",  # ADC codes outside ntc_low .. ntc_high: sensor open or shorted
+    "ntc_high",
+)
+TABLES = (
+    "ocv_uv_ppm",  # SoC over rested voltage
+    "dcir_uohm",  # R0 of a cell over temperature (mdegC)
+    "polar_uohm",  # R1 + R2 over temperature
+    "charge_derate_ppm",  # of charge_max_ma over temperature
+    "discharge_derate_ppm",
+    "ntc_mdegc",  # temperature over ADC code (16 bit)
+)
+RULE_SIZE = const(4)
+
+
+class BadPack(ValueError):
+    """The blob is cut, corrupt, or made for other firmware."""
+
+
+class Pack:
+    """Every entry of `FIELDS` and `TABLES` as an attribute of integers or array of them."""
+
+    def __init__(self, blob):
+        """Read a blob; BadPack says what is wrong with it."""
+        if len(blob) < 16 or bytes(blob[:4]) != MAGIC:
+            raise BadPack("not a pack")
+        v = array("i", bytes(blob[4:-4]))
+        if v[0] != VERSION or v[1] != len(v) - 2:
+            raise BadPack("pack of another version, or cut")
+        if crc32(blob[:-4]) != int.from_bytes(bytes(blob[-4:]), "little"):
+            raise BadPack("pack corrupt: CRC differs")
+        at = 2
+        for name in FIELDS:
+            setattr(self, name, v[at])
+            at += 1
+        if v[2] != len(ROWS):
+            raise BadPack("pack made for other rules")
+        self._rules = v[at : at + RULE_SIZE * len(ROWS)]
+        at += RULE_SIZE * len(ROWS)
+        for name in TABLES:
+            setattr(self, name, v[at + 1 : at + 1 + v[at]])
+            at += 1 + v[at]
+
+    def rule(self, r):
+        """Return (limit, release, delay_ms, shed_ms) of row r, in the units of its signal."""
+        return self._rules[RULE_SIZE * r : RULE_SIZE * (r + 1)]

@@ -1,0 +1,151 @@
+"""Which readings can be believed, and the signals that the rules watch.
+
+Plausibility only writes signals: it opens no gate. A signal is an integer and a bit in `TRUST`;
+"lost", "frozen" and "overrun" are signals like any other, so that a row can act on them.
+"""
+
+from array import array
+
+from bms.compat import const
+from bms.core import frame as F
+from bms.core.fixed import BIG, clamp, ticks_diff
+
+FIELDS = (
+    "cell_max_uv",
+    "cell_min_uv",
+    "charge_ua",
+    "discharge_ua",
+    "temp_max_mdegc",
+    "temp_min_mdegc",
+    "fe_lost_ms",  # since the front end last gave a believable set
+    "temp_lost_ms",  # since every sensor last gave a believable reading
+    "frozen_ms",  # voltage to the last bit the same while the current moved
+    "overrun_ms",  # how late this tick came
+    "features_lost",  # parts after the gates that failed
+    "trust",  # bit k: signal k can be believed
+    "dt_ms",  # time since the last Frame as the rules count it
+    "last_ms",
+    "frozen_uv",  # voltage and current where the voltage last changed
+    "frozen_ua",
+    "started",
+)
+
+CELL_MAX_UV = const(0)
+CELL_MIN_UV = const(1)
+CHARGE_UA = const(2)
+DISCHARGE_UA = const(3)
+TEMP_MAX_MDEGC = const(4)
+TEMP_MIN_MDEGC = const(5)
+FE_LOST_MS = const(6)
+TEMP_LOST_MS = const(7)
+FROZEN_MS = const(8)
+OVERRUN_MS = const(9)
+FEATURES_LOST = const(10)
+SIGNALS = const(11)  # the fields up to here can be watched by a rule
+TRUST = const(11)
+DT_MS = const(12)
+_LAST_MS = const(13)
+_FROZEN_UV = const(14)
+_FROZEN_UA = const(15)
+_STARTED = const(16)
+
+_ALWAYS = const(0x7C0)  # signals made here: always believed
+_VOLT = const(0x3)
+_CURRENT = const(0xC)
+_TEMP = const(0x30)
+LOST_MAX_MS = const(1000000)  # "never seen", and where the lost counters stop
+DT_MAX_MS = const(1000)  # longest step that delays may count at once
+_TEMP_MAX_MDEGC = const(200000)  # no sensor here reads beyond; -100 to 200 degC
+
+
+class Plausible:
+    """Signals from Frames. `v` holds `FIELDS`; `step` is called once a tick."""
+
+    def __init__(self, pack):
+        self.v = v = array("i", [0] * len(FIELDS))
+        v[FE_LOST_MS] = v[TEMP_LOST_MS] = LOST_MAX_MS
+        self.frozen_step_ua = pack.frozen_step_ua
+
+    def step(self, frame, period_ms):
+        """Write the signals of this Frame; `period_ms` is what the tick should have taken."""
+        v = self.v
+        f = frame.v
+        dt = self._time(f[F.T_MS], period_ms)
+        trust = _ALWAYS
+        fresh = self._voltages(f, frame.temp0)
+        if fresh:
+            trust |= _VOLT
+        current = f[F.CURRENT_UA]
+        if f[F.FLAGS] & F.CURRENT_OK and -BIG < current < BIG:
+            trust |= _CURRENT
+            v[CHARGE_UA] = current
+            v[DISCHARGE_UA] = -current
+        else:
+            fresh = False
+        if self._temperatures(f, frame.temp0):
+            trust |= _TEMP
+            v[TEMP_LOST_MS] = 0
+        else:
+            v[TEMP_LOST_MS] = min(v[TEMP_LOST_MS] + dt, LOST_MAX_MS)
+        if fresh:
+            v[FE_LOST_MS] = 0
+            self._frozen(f[F.CELL0], current, dt)
+        else:
+            v[FE_LOST_MS] = min(v[FE_LOST_MS] + dt, LOST_MAX_MS)
+        v[FEATURES_LOST] = 1 if f[F.FLAGS] & F.FEATURE_LOST else 0
+        v[TRUST] = trust
+
+    def _time(self, t_ms, period_ms):
+        # A clock that stands still or runs backward must not postpone a trip: a tick then counts
+        # as its period.
+        v = self.v
+        dt = ticks_diff(t_ms, v[_LAST_MS]) if v[_STARTED] else period_ms
+        v[_STARTED] = 1
+        v[_LAST_MS] = t_ms
+        v[OVERRUN_MS] = clamp(dt - period_ms, 0, LOST_MAX_MS)
+        dt = min(dt, DT_MAX_MS) if dt > 0 else period_ms
+        v[DT_MS] = dt
+        return dt
+
+    def _voltages(self, f, end):
+        if not f[F.FLAGS] & F.VOLT_OK:
+            return False
+        low = high = f[F.CELL0]
+        for k in range(F.CELL0 + 1, end):
+            x = f[k]
+            if x < low:
+                low = x
+            elif x > high:
+                high = x
+        if low <= -BIG or high >= BIG:
+            return False
+        self.v[CELL_MIN_UV] = low
+        self.v[CELL_MAX_UV] = high
+        return True
+
+    def _temperatures(self, f, first):
+        # All or nothing: with one sensor lost the hottest spot is a place nobody watches.
+        low = _TEMP_MAX_MDEGC
+        high = -_TEMP_MAX_MDEGC
+        bit = F.TEMP_OK
+        for k in range(first, len(f)):
+            x = f[k]
+            if not f[F.FLAGS] & bit or not -_TEMP_MAX_MDEGC < x < _TEMP_MAX_MDEGC:
+                return False
+            low = min(low, x)
+            high = max(high, x)
+            bit <<= 1
+        self.v[TEMP_MAX_MDEGC] = high
+        self.v[TEMP_MIN_MDEGC] = low
+        return True
+
+    def _frozen(self, cell_uv, current, dt):
+        # Through its own resistance a cell answers every current step; the same code to the last
+        # bit while the current has moved means that nobody converts any more.
+        v = self.v
+        if cell_uv != v[_FROZEN_UV]:
+            v[_FROZEN_UV] = cell_uv
+            v[_FROZEN_UA] = current
+            v[FROZEN_MS] = 0
+        elif abs(current - v[_FROZEN_UA]) >= self.frozen_step_ua:
+            v[FROZEN_MS] = min(v[FROZEN_MS] + dt, LOST_MAX_MS)

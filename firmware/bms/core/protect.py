@@ -1,0 +1,144 @@
+"""Evaluates the table of rules: which have acted, what they block, how long a shed still runs."""
+
+from array import array
+
+from bms.compat import const
+from bms.core import rules as R
+from bms.core.frame import LOAD_GONE
+from bms.core.plausible import CHARGE_UA, DT_MS, TRUST
+
+# Phases of a row.
+CLEAR = const(0)
+PENDING = const(1)  # past the limit, delay running
+ACTED = const(2)
+RELEASING = const(3)  # acted, inside the release, recovery running
+PHASES = ("clear", "pending", "acted", "releasing")
+
+STRIDE = const(3)  # per row: phase, its timer, time since acted (only rows that shed)
+NO_SHED = const(-1)
+
+
+class Protect:
+    """Rule states of one pack. `v` holds phase, timer_ms and shed_ms of every row.
+
+    After `step`: `blocked` has the paths (CHARGE, DISCHARGE) that must be open now, `shed_left_ms`
+    is what is left of the shortest running shed (NO_SHED for none), `latched` tells that a row
+    which blocks discharge wants a person, `warned` that a warn or a shed stands.
+    """
+
+    def __init__(self, pack):
+        n = len(R.ROWS)
+        self.v = array("i", [0] * (STRIDE * n))
+        self.charger_ua = pack.charger_ua
+        self.recover_ms = pack.recover_ms
+        self.signal = bytearray(n)
+        self.flags = bytearray(n)
+        self.sign = array("b", [0] * n)
+        self.limit = array("i", [0] * n)
+        self.release = array("i", [0] * n)
+        self.delay_ms = array("i", [0] * n)
+        self.shed_ms = array("i", [0] * n)
+        for r, row in enumerate(R.ROWS):
+            side = row[R.SIDE]
+            limit, release, delay_ms, shed_ms = pack.rule(r)
+            self.signal[r] = row[R.SIGNAL]
+            self.sign[r] = side
+            self.limit[r] = limit * side
+            self.release[r] = release * side
+            self.delay_ms[r] = delay_ms
+            self.shed_ms[r] = shed_ms
+        self.blocked = R.BOTH
+        self.shed_left_ms = NO_SHED
+        self.latched = False
+        self.warned = False
+
+    def names(self):
+        """Return the name of every entry of `v`, in order."""
+        parts = ("phase", "timer_ms", "shed_ms")
+        return [row[R.ID] + "." + part for row in R.ROWS for part in parts]
+
+    def step(self, sig, flags, closed, cleared, acknowledged):
+        """Advance every row by one tick.
+
+        sig: signals, as `Plausible.v`. flags: of the Frame. closed: a gate is closed. cleared: a
+        clear request arrived. acknowledged: the load has shut down, so sheds may end now.
+        """
+        v = self.v
+        dt = sig[DT_MS]
+        trust = sig[TRUST]
+        self.blocked = 0
+        self.shed_left_ms = NO_SHED
+        self.latched = self.warned = False
+        for r in range(len(self.limit)):
+            row = R.ROWS[r]
+            s = self.signal[r]
+            k = STRIDE * r
+            if trust >> s & 1:
+                x = sig[s] if self.sign[r] > 0 else -sig[s]
+                crossed = x > self.limit[r]
+                inside = x <= self.release[r]
+            else:
+                crossed = v[k] == PENDING or row[R.UNTRUSTED] == R.CROSSED
+                inside = False
+            if not closed and row[R.WHEN] == R.CLOSED:
+                crossed = False
+                inside = True
+            phase = v[k]
+            if phase < ACTED:
+                phase = self._toward_trip(r, k, phase, crossed, dt, closed)
+            else:
+                done = self._recovered(row[R.RECOVERY], sig, flags, cleared)
+                phase = self._toward_clear(k, phase, inside, dt, done)
+                if v[k + 2] < self.shed_ms[r]:
+                    v[k + 2] = self.shed_ms[r] if acknowledged else v[k + 2] + dt
+            v[k] = phase
+            if phase >= ACTED:
+                self._act(row, self.shed_ms[r] - v[k + 2])
+
+    def _toward_trip(self, r, k, phase, crossed, dt, closed):
+        v = self.v
+        if not crossed:
+            v[k + 1] = 0
+            return CLEAR
+        v[k + 1] = v[k + 1] + dt if phase == PENDING else 0
+        if v[k + 1] < self.delay_ms[r]:
+            return PENDING
+        v[k + 1] = 0
+        # With every gate open there is nobody to warn: the shed is over before it began.
+        v[k + 2] = 0 if closed else self.shed_ms[r]
+        return ACTED
+
+    def _toward_clear(self, k, phase, inside, dt, done):
+        v = self.v
+        if not inside:
+            v[k + 1] = 0
+            return ACTED
+        v[k + 1] = min(v[k + 1] + dt, self.recover_ms) if phase == RELEASING else 0
+        if v[k + 1] < self.recover_ms or not done:
+            return RELEASING
+        v[k + 1] = 0
+        return CLEAR
+
+    def _recovered(self, recovery, sig, flags, cleared):
+        if recovery == R.SELF:
+            return True
+        if recovery == R.CHARGER:
+            return bool(sig[TRUST] >> CHARGE_UA & 1) and sig[CHARGE_UA] > self.charger_ua
+        if recovery == R.LOAD_GONE and flags & LOAD_GONE:
+            return True
+        return cleared
+
+    def _act(self, row, shed_left_ms):
+        if row[R.LEVEL] != R.TRIP:
+            if row[R.LEVEL] == R.WARN:
+                self.warned = True
+            return
+        path = row[R.PATH]
+        if row[R.SHED] == R.SHEDS and shed_left_ms > 0:
+            self.warned = True
+            if self.shed_left_ms == NO_SHED or shed_left_ms < self.shed_left_ms:
+                self.shed_left_ms = shed_left_ms
+            return
+        self.blocked |= path
+        if path & R.DISCHARGE and (row[R.SHED] == R.SHEDS or row[R.RECOVERY] >= R.LOAD_GONE):
+            self.latched = True

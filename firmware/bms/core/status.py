@@ -1,0 +1,72 @@
+"""Status: the only output. Declared once; CSV columns, messages and docs derive from `FIELDS`."""
+
+from array import array
+
+from bms.core import frame as F
+from bms.core import limits as L
+from bms.core import plausible as P
+from bms.core import soc as S
+from bms.core import switch as W
+
+FIELDS = (
+    ("t_ms", "time of the Frame"),
+    ("state", "index into switch.STATES"),
+    ("chg_on", "charge gate commanded closed"),
+    ("dsg_on", "discharge gate commanded closed"),
+    ("blocked", "paths that a trip keeps open: 1 charge, 2 discharge"),
+    ("shed_left_ms", "until the discharge path opens, -1 when nothing is shed"),
+    ("soc_ppm", "state of charge"),
+    ("soc_bound_ppm", "SoC is within this of the truth"),
+    ("pack_uv", "pack voltage"),
+    ("current_ua", "charge positive"),
+    ("cell_min_uv", "lowest cell"),
+    ("cell_max_uv", "highest cell"),
+    ("temp_min_mdegc", "coldest sensor"),
+    ("temp_max_mdegc", "hottest sensor"),
+    ("charge_limit_ma", "charge current the pack takes now"),
+    ("discharge_limit_ma", "discharge current the pack gives now"),
+    ("fe_lost_ms", "since the last believable set of readings"),
+    ("fe_resets", "resets of the front end seen"),
+    ("refused", "requests to close that a trip refused"),
+    ("corrections", "SoC corrections at rest"),
+    ("ticks", "ticks since boot, wraps at 2^30"),
+)
+
+
+class Status:
+    """Two buffers: `v` is whole, the other is being written; `publish` swaps them."""
+
+    def __init__(self):
+        self.v = array("i", [0] * len(FIELDS))
+        self._next = array("i", [0] * len(FIELDS))
+        self.ticks = 0
+
+    def publish(self, frame, sig, protect, switch, soc, limits):
+        """Write one whole Status and make it the current one."""
+        f = frame.v
+        w = switch.v
+        n = self._next
+        self.ticks = (self.ticks + 1) & 0x3FFFFFFF
+        n[0] = f[F.T_MS]
+        n[1] = w[W.STATE]
+        n[2] = w[W.CHG_ON]
+        n[3] = w[W.DSG_ON]
+        n[4] = protect.blocked
+        n[5] = protect.shed_left_ms
+        n[6] = soc.v[S.SOC_PPM]
+        n[7] = soc.v[S.BOUND_PPM]
+        n[8] = f[F.PACK_UV]
+        n[9] = f[F.CURRENT_UA]
+        n[10] = sig[P.CELL_MIN_UV]
+        n[11] = sig[P.CELL_MAX_UV]
+        n[12] = sig[P.TEMP_MIN_MDEGC]
+        n[13] = sig[P.TEMP_MAX_MDEGC]
+        n[14] = limits.v[L.CHARGE_MA]
+        n[15] = limits.v[L.DISCHARGE_MA]
+        n[16] = sig[P.FE_LOST_MS]
+        n[17] = f[F.FE_RESETS]
+        n[18] = w[W.REFUSED]
+        n[19] = soc.v[S.CORRECTIONS]
+        n[20] = self.ticks
+        self._next = self.v
+        self.v = n

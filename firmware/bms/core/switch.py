@@ -1,0 +1,121 @@
+"""The states of the pack; sole owner of the gates. Off is what happens when nothing happens."""
+
+from array import array
+
+from bms.compat import const
+from bms.core import frame as F
+from bms.core import rules as R
+from bms.core.plausible import TRUST
+from bms.core.protect import NO_SHED
+
+FIELDS = (
+    "state",
+    "chg_on",
+    "dsg_on",
+    "boot_ticks",  # good Frames in a row before the first gate may close
+    "last_seq",  # of the mailbox: a request acts once
+    "latched",  # tripped: discharge stays off until asked again
+    "refused",  # requests to close that a trip refused
+)
+STATE = const(0)
+CHG_ON = const(1)
+DSG_ON = const(2)
+_BOOT_TICKS = const(3)
+_LAST_SEQ = const(4)
+LATCHED = const(5)
+REFUSED = const(6)
+
+BOOT = const(0)  # boot test running: no gate closes
+OFF = const(1)
+ON = const(2)
+SHEDDING = const(3)  # on, and the load has been asked to shut down
+TRIPPED = const(4)  # discharge open; charge closed where only discharge is blocked
+SHIP = const(5)  # off until woken by an `open` request
+STATES = ("boot", "off", "on", "shedding", "tripped", "ship")
+
+# Requests. Open always wins; close is edge-triggered, expires, and is never saved.
+NONE = const(0)
+OPEN = const(1)
+CLOSE = const(2)
+ACK = const(3)  # the load has shut down
+CLEAR = const(4)  # a person looked at the trip
+STORE = const(5)  # ship mode
+REQUESTS = ("none", "open", "close", "ack", "clear", "ship")
+
+REQUEST_MAX_MS = const(2000)  # a request older than this is not acted on
+BOOT_FRAMES = const(5)
+_ALL_TRUSTED = const(0x7FF)
+_BOOT_OK = const(48)  # CODE_OK | CHIP_OK
+
+
+class Switch:
+    """State machine of one pack. `v` holds `FIELDS`."""
+
+    def __init__(self):
+        self.v = array("i", [0] * len(FIELDS))
+
+    def closed(self):
+        """Return whether any gate is commanded closed."""
+        return self.v[CHG_ON] | self.v[DSG_ON]
+
+    def request(self, frame):
+        """Return the code of a request not seen before and not expired, else NONE."""
+        v = self.v
+        f = frame.v
+        if f[F.REQ_SEQ] == v[_LAST_SEQ]:
+            return NONE
+        v[_LAST_SEQ] = f[F.REQ_SEQ]
+        if f[F.REQ_CODE] == OPEN or 0 <= f[F.REQ_AGE_MS] <= REQUEST_MAX_MS:
+            return f[F.REQ_CODE]
+        return NONE
+
+    def step(self, frame, sig, protect, request):
+        """Move to this tick's state and set chg_on and dsg_on for the gates."""
+        v = self.v
+        state = v[STATE]
+        blocked = protect.blocked
+        if state == BOOT:
+            state = self._boot(frame, sig)
+        elif request == OPEN:
+            state = OFF
+        elif request == STORE:
+            state = SHIP
+        elif state == OFF:
+            if request == CLOSE:
+                state = self._close(blocked)
+        elif state != SHIP:
+            state = self._running(state, protect, request)
+        live = state == ON or state == SHEDDING or state == TRIPPED
+        v[STATE] = state
+        v[CHG_ON] = 1 if live and not blocked & R.CHARGE else 0
+        v[DSG_ON] = 1 if live and state != TRIPPED and not blocked & R.DISCHARGE else 0
+
+    def _boot(self, frame, sig):
+        v = self.v
+        good = frame.v[F.FLAGS] & _BOOT_OK == _BOOT_OK and sig[TRUST] == _ALL_TRUSTED
+        v[_BOOT_TICKS] = v[_BOOT_TICKS] + 1 if good else 0
+        return OFF if v[_BOOT_TICKS] >= BOOT_FRAMES else BOOT
+
+    def _close(self, blocked):
+        v = self.v
+        v[LATCHED] = 0
+        if blocked == R.BOTH:
+            v[REFUSED] = (v[REFUSED] + 1) & 0xFFFF
+            return OFF
+        # An empty pack may be charged: discharge stays open, charge closes.
+        return TRIPPED if blocked & R.DISCHARGE else ON
+
+    def _running(self, state, protect, request):
+        v = self.v
+        if protect.blocked & R.DISCHARGE:
+            if protect.latched:
+                v[LATCHED] = 1
+            return TRIPPED
+        if state == TRIPPED and v[LATCHED]:
+            # What was announced and cut, or wants a person, does not come back by itself: charging
+            # goes on where it was going on, everything else is off until asked.
+            if request == CLOSE:
+                v[LATCHED] = 0
+            else:
+                return TRIPPED if v[CHG_ON] else OFF
+        return ON if protect.shed_left_ms == NO_SHED else SHEDDING

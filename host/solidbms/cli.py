@@ -1,0 +1,181 @@
+"""The command line. Exit status: 0 as expected, 1 otherwise, 2 bad input (one line a problem)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from solidbms import __version__
+from solidbms.schema import BadInput
+
+
+class _Group(click.Group):
+    """Turns BadInput into its lines on stderr and exit status 2, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadInput as error:
+            click.echo(str(error), err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Battery management firmware, run and measured on this machine."""
+
+
+TARGET = click.option(
+    "--target", type=click.Choice(["cpython", "unix"]), help="Where the firmware runs."
+)
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="Directory for the results."
+)
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of noise faults.")
+
+
+@main.command()
+@click.argument("scenario")
+@TARGET
+@OUT
+@SEED
+@click.option("--live", is_flag=True, help="One live line even where output is not a terminal.")
+def run(scenario: str, target: str | None, out: Path | None, seed: int, live: bool) -> None:
+    """Run SCENARIO, a name from hil/scenarios or a TOML file."""
+    from solidbms.jobs import scenario_job
+
+    job = scenario_job(scenario, seed)
+    _execute(job, target, out or Path("build") / job.name, live)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--cell", required=True, help="Cell that was measured.")
+@click.option("--pack", default="bench_1s", show_default=True)
+@click.option("--from-soc", type=float, help="Begin where the reference falls below this, %.")
+@click.option("--start-soc", type=float, help="SoC the firmware believes at boot, %.")
+@click.option("--start-bound-pct", type=float, help="Bound of that SoC, %.")
+@click.option("--gain-pct", type=float, default=0.0, help="Gain error of the current sensor.")
+@click.option("--offset-ma", type=float, default=0.0, help="Offset of the current sensor.")
+@click.option("--temp-offset-c", type=float, default=0.0)
+@click.option("--capacity-pct", type=float, default=0.0, help="Error of the believed capacity.")
+@click.option("--noise-mv", type=float, default=0.0, help="Voltage noise, 1 sigma.")
+@click.option("--adc-bits", type=click.IntRange(8, 24), help="Of 0 to 5 V and +-40 A.")
+@click.option("--temp-step-c", type=float, default=0.0, help="Resolution of the thermometer.")
+@click.option("--temp-c", type=float, help="Temperature where the file has none.")
+@click.option("--discharge-positive", is_flag=True, help="The file counts discharge positive.")
+@click.option("--columns", help="Names in the file: t_s=Time,i_A=Current,v_V=Voltage,...")
+@SEED
+@TARGET
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def replay(file: Path, target: str | None, out: Path, **options: Any) -> None:
+    """Replay a measured cell (FILE.csv or .csv.gz) through the firmware, scored by the cycler."""
+    from solidbms.replay import Options, replay_job
+
+    _execute(replay_job(file, Options(**options)), target, out, live=False)
+
+
+@main.command()
+@click.argument("pack")
+def explain(pack: str) -> None:
+    """Show a pack's ledger, its time contract, and every error."""
+    from solidbms.explain import explain as text
+
+    lines, ok = text(pack)
+    click.echo(lines)
+    if not ok:
+        sys.exit(2)
+
+
+@main.command()
+@click.argument("dir_a", type=click.Path(path_type=Path))
+@click.argument("dir_b", type=click.Path(path_type=Path))
+def compare(dir_a: Path, dir_b: Path) -> None:
+    """Find the first tick and field in which two runs differ."""
+    from solidbms.compare import compare as first
+
+    difference, ticks = first(dir_a, dir_b)
+    if difference is None:
+        click.echo(f"identical: {ticks} ticks")
+        return
+    click.echo(str(difference))
+    sys.exit(1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def report(directory: Path) -> None:
+    """Write DIRECTORY/report.html again from its CSV and JSON files."""
+    from solidbms.report import write_report
+
+    for name in ("trace.csv", "events.csv", "summary.json"):
+        if not (directory / name).is_file():
+            raise BadInput(f"{directory / name}: missing; the directory of a run is valid")
+    click.echo(str(write_report(directory)))
+
+
+def _execute(job: Any, target: str | None, out: Path, live: bool) -> None:
+    from solidbms import run as runs
+    from solidbms.targets import TARGETS, default, unix
+
+    chosen = target or default()
+    if chosen == "unix" and unix.interpreter() is None:
+        click.echo(
+            "WARNING: no MicroPython for this machine: running on cpython, which proves the logic "
+            "but not the language", err=True,
+        )  # fmt: skip
+        chosen = "cpython"
+    assert chosen in TARGETS
+    with _progress(live) as progress:
+        summary = runs.execute(job, chosen, out, progress)
+    _verdict(summary, out)
+
+
+@contextmanager
+def _progress(live: bool) -> Iterator[Callable[[float, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    console = Console(stderr=True, force_terminal=True if live else None)
+    if not console.is_terminal:
+        yield lambda share, line: None
+        return
+    bar = Progress(
+        BarColumn(24), TaskProgressColumn(), TextColumn("{task.description}"), console=console,
+        transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda share, line: bar.update(task, completed=share, description=line)
+
+
+def _verdict(summary: dict[str, Any], out: Path) -> None:
+    times = f"{summary['simulated_s']:.0f} s simulated in {summary['wall_s']:.1f} s"
+    click.echo(
+        f"{summary['scenario']} on {summary['target']}: {summary['verdict'].upper()}, {times}, "
+        f"{summary['ticks']} ticks, hash {summary['hash'] or 'none'}"
+    )
+    for line in summary["expected"]:
+        got = "" if line["ok"] else f", got: {line['got']}"
+        click.echo(f"  {'ok  ' if line['ok'] else 'FAIL'} {line['what']}{got}")
+    soc = summary["soc"]
+    if soc:
+        held = "held" if soc["bound_held"] else f"held {soc['bound_held_pct']} % of the time"
+        click.echo(
+            f"  SoC error: RMSE {soc['rmse_pct']:.2f} %, max {soc['max_pct']:.2f} %; bound {held}, "
+            f"at most {soc['bound_max_pct']:.2f} %"
+        )
+    if summary["interrupted"]:
+        click.echo(f"interrupted: what was simulated is kept in {out}")
+    click.echo(f"report: {out / 'report.html'}")
+    if summary["verdict"] != "pass":
+        sys.exit(1)

@@ -1,0 +1,29 @@
+"""Scenario files to jobs."""
+
+from __future__ import annotations
+
+from solidbms.packc import compile_pack
+from solidbms.plant.drive import Drive
+from solidbms.run import Job
+from solidbms.scenario import load_scenario
+from solidbms.world import World
+
+
+def scenario_job(name: str, seed: int = 0) -> Job:
+    """Return the job of a scenario; BadInput for a bad scenario, fault, pack or cell."""
+    scenario, faults, _ = load_scenario(name)
+    compiled = compile_pack(scenario.pack)
+    start = scenario.start
+    world = World(
+        compiled.file,
+        Drive(scenario, compiled.file, compiled.cell),
+        scenario.duration_s,
+        faults,
+        scenario.request,
+        start.t_ms,
+        seed,
+    )
+    saved = (-1, -1)
+    if start.saved_soc_pct is not None:
+        saved = round(start.saved_soc_pct * 1e4), round(start.saved_bound_pct * 1e4)
+    return Job(scenario.name, "run", compiled, world, scenario.expect, saved, seed)

@@ -1,0 +1,366 @@
+"""The pack compiler: pack and cell TOML to the blob of integers that every target loads."""
+
+from __future__ import annotations
+
+import math
+import struct
+from array import array
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from bms.core import pack as blob_layout
+from bms.core import plausible, rules
+from bms.core.fixed import DY_MAX
+from bms.drivers import ina228
+
+from solidbms import ledger
+from solidbms.plant import ntc
+from solidbms.schema import BOARDS, BadInput, CellFile, PackFile, check, find, read_toml, shown
+
+# What a key of `[rules.ID]` is called and scaled by, from the unit of the rule's signal.
+UNITS = {"uv": ("_v", 1e6), "ua": ("_a", 1e6), "mdegc": ("_c", 1e3), "ms": ("_s", 1e3)}
+COUNT = ("_count", 1.0)
+UA_NUM_MAX = 2000  # 20-bit code times this fits 31 bits
+KELVIN = 273.15
+ADC_TEMPS_C = range(-45, 126, 5)
+DCIR_TEMPS_C = range(-40, 81, 10)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row with the pack's numbers, in firmware units."""
+
+    id: str
+    row: tuple[Any, ...]
+    limit: int
+    release: int
+    delay_ms: int
+    shed_ms: int
+    react_ms: int | None
+    age_ms: int
+
+    @property
+    def signal(self) -> str:
+        """Name of the watched signal."""
+        return plausible.FIELDS[self.row[rules.SIGNAL]]
+
+    def promise_ms(self, tick_ms: int) -> int:
+        """Worst case from the crossing to the gate: age + delay + shed + 2 ticks."""
+        return self.age_ms + self.delay_ms + self.shed_ms + 2 * tick_ms
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A checked pack: its files, its rules, and the blob."""
+
+    file: PackFile
+    cell: CellFile
+    rules: list[Rule]
+    blob: bytes
+
+
+def unit_of(row: tuple[Any, ...]) -> tuple[str, float]:
+    """Return (key suffix, factor to firmware units) for the signal of a row."""
+    name = plausible.FIELDS[row[rules.SIGNAL]]
+    return UNITS.get(name.rsplit("_", 1)[-1], COUNT)
+
+
+def load(name: str) -> tuple[PackFile, CellFile, Path]:
+    """Return pack and cell of a name or path, `base` merged in; BadInput for a bad file."""
+    path = find(name, BOARDS / "packs")
+    file = check(PackFile, _merged(path, ()), path)
+    cell_path = find(file.cell, BOARDS / "cells")
+    if not cell_path.exists():
+        near = ", ".join(sorted(p.stem for p in (BOARDS / "cells").glob("*.toml")))
+        raise BadInput(f"{shown(path)}: cell: no cell {file.cell!r}; there are: {near}")
+    return file, check(CellFile, read_toml(cell_path), cell_path), path
+
+
+def compile_pack(name: str, **believed: float) -> Compiled:
+    """Compile a pack; BadInput lists every error of its files.
+
+    believed: `capacity_factor`, what the firmware believes of the cell's capacity (replay).
+    """
+    file, cell, path = load(name)
+    compiled, errors = examine(file, cell, path, believed.get("capacity_factor", 1.0))
+    if errors:
+        raise BadInput("\n".join(f"{shown(path)}: {line}" for line in errors))
+    return compiled
+
+
+def examine(
+    file: PackFile, cell: CellFile, path: Path, capacity_factor: float = 1.0
+) -> tuple[Compiled, list[str]]:
+    """Return what a pack compiles to and every error as `key: what would be valid`."""
+    errors: list[str] = []
+    pack_rules = [_rule(row, file, errors) for row in rules.ROWS]
+    for unknown in sorted(set(file.rules) - {row[rules.ID] for row in rules.ROWS}):
+        known = ", ".join(row[rules.ID] for row in rules.ROWS)
+        errors.append(f"rules.{unknown}: no such rule; there are: {known}")
+    _check_cell(cell, errors)
+    if not errors:
+        _check_limits(pack_rules, file, cell, errors)
+        _check_chip(pack_rules, file, errors)
+        errors += ledger.errors(file)
+    compiled = Compiled(file, cell, pack_rules, b"")
+    if not errors:
+        blob = _blob(file, cell, pack_rules, capacity_factor, errors)
+        compiled = Compiled(file, cell, pack_rules, blob)
+    return compiled, errors
+
+
+def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    data = read_toml(path)
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    if not isinstance(base, str) or path in seen:
+        raise BadInput(f"{shown(path)}: base: name one pack that is not based on this one")
+    parent = find(base, BOARDS / "packs")
+    return _overlay(_merged(parent, (*seen, path)), data)
+
+
+def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(under.get(key), dict)
+        merged[key] = _overlay(under[key], value) if both else value
+    return merged
+
+
+def _rule(row: tuple[Any, ...], file: PackFile, errors: list[str]) -> Rule:
+    name = row[rules.ID]
+    suffix, factor = unit_of(row)
+    keys = {"limit" + suffix: factor, "release" + suffix: factor, "delay_s": 1e3}
+    if row[rules.SHED] == rules.SHEDS:
+        keys["shed_s"] = 1e3
+    given = file.rules.get(name, {})
+    for key in given:
+        if key not in keys and key != "react_s":
+            valid = ", ".join([*keys, "react_s"])
+            errors.append(f"rules.{name}.{key}: unknown key; valid here: {valid}")
+    values = []
+    for key, scale in keys.items():
+        value = given.get(key)
+        if value is None:
+            errors.append(f"rules.{name}.{key}: missing")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            errors.append(f"rules.{name}.{key}: a number is valid, not {value!r}")
+        elif not math.isfinite(value) or abs(value * scale) >= 1e9:
+            errors.append(f"rules.{name}.{key}: below {1e9 / scale:g} is valid, not {value!r}")
+        elif key.endswith("_s") and value < 0:
+            errors.append(f"rules.{name}.{key}: 0 or more is valid, not {value!r}")
+        else:
+            values.append(round(value * scale))
+            continue
+        values.append(0)
+    limit, release, delay_ms, *shed = values
+    if (limit - release) * row[rules.SIDE] < 0:
+        word = "at or below" if row[rules.SIDE] > 0 else "at or above"
+        errors.append(
+            f"rules.{name}.release{suffix}: {word} its limit {limit / factor:g} is valid, "
+            f"not {release / factor:g}"
+        )
+    for key, value in (("delay_s", delay_ms), ("shed_s", shed[0] if shed else 0)):
+        if value > 600000:
+            errors.append(f"rules.{name}.{key}: 0 to 600 is valid, not {value / 1e3:g}")
+    react = given.get("react_s")
+    age_ms = ina228.AGE_MS if row[rules.SIGNAL] <= plausible.DISCHARGE_UA else 0
+    rule = Rule(name, row, limit, release, delay_ms, shed[0] if shed else 0,
+                None if react is None else round(react * 1e3), age_ms)  # fmt: skip
+    promise = rule.promise_ms(file.tick_ms)
+    if rule.react_ms is not None and promise > rule.react_ms:
+        errors.append(
+            f"rules.{name}.react_s: loop and chip can promise {promise / 1e3:g} or more "
+            f"(age {age_ms} ms + delay + shed + 2 ticks), not {react}"
+        )
+    return rule
+
+
+def _check_cell(cell: CellFile, errors: list[str]) -> None:
+    where = f"cell {cell.name}"
+    soc, v = cell.ocv.soc, cell.ocv.v
+    if len(soc) < 2 or len(soc) != len(v):
+        errors.append(f"{where}: ocv: soc and v of the same length, 2 or more, are valid")
+    elif soc[0] != 0 or soc[-1] != 1 or not _rising(soc, 0) or not _rising(v, 1e-4):
+        errors.append(f"{where}: ocv: soc from 0 to 1 and v rising by 0.1 mV or more are valid")
+    table = cell.resistance
+    for key in ("r0_ohm", "r1_ohm", "r2_ohm"):
+        grid = getattr(table, key)
+        if len(grid) != len(table.temp_c) or any(len(r) != len(table.soc) for r in grid):
+            errors.append(f"{where}: resistance.{key}: a row a temp_c, a column a soc is valid")
+    if not _rising(table.temp_c, 0) or not _rising(table.soc, 0):
+        errors.append(f"{where}: resistance: rising temp_c and soc are valid")
+    if cell.limits.v_min >= cell.limits.v_max:
+        errors.append(f"{where}: limits.v_min: below v_max is valid")
+
+
+def _rising(values: list[float], step: float) -> bool:
+    return all(b - a > step for a, b in zip(values, values[1:], strict=False))
+
+
+def _check_limits(
+    pack_rules: list[Rule], file: PackFile, cell: CellFile, errors: list[str]
+) -> None:
+    """Hold every trip against the data sheet of the cell."""
+    c = cell.limits
+    outer = {  # (signal, watches the charge path) -> the cell's own limit
+        (plausible.CELL_MAX_UV, True): c.v_max,
+        (plausible.CELL_MIN_UV, False): c.v_min,
+        (plausible.CHARGE_UA, True): c.charge_a_max,
+        (plausible.DISCHARGE_UA, False): c.discharge_a_max,
+        (plausible.TEMP_MAX_MDEGC, True): c.charge_temp_max_c,
+        (plausible.TEMP_MAX_MDEGC, False): c.discharge_temp_max_c,
+        (plausible.TEMP_MIN_MDEGC, True): c.charge_temp_min_c,
+        (plausible.TEMP_MIN_MDEGC, False): c.discharge_temp_min_c,
+    }
+    for rule in pack_rules:
+        row = rule.row
+        allowed = outer.get((row[rules.SIGNAL], row[rules.PATH] == rules.CHARGE))
+        if allowed is None or row[rules.LEVEL] != rules.TRIP:
+            continue
+        suffix, factor = unit_of(row)
+        if (rule.limit - round(allowed * factor)) * row[rules.SIDE] > 0:
+            word = "up to" if row[rules.SIDE] > 0 else "from"
+            errors.append(
+                f"rules.{rule.id}.limit{suffix}: {word} {allowed:g} is valid for cell "
+                f"{cell.name}, not {rule.limit / factor:g}"
+            )
+    by_id = {rule.id: rule for rule in pack_rules}
+    for name, highest, why in ledger.tightened(file, c.model_dump()):
+        suffix, factor = unit_of(by_id[name].row)
+        if by_id[name].limit > round(highest * factor):
+            errors.append(f"rules.{name}.limit{suffix}: up to {highest:g} is valid: {why}, as "
+                          "this bench pack has no answer to a welded FET")  # fmt: skip
+    for key in ("charge_a_max", "discharge_a_max"):
+        if getattr(file, key) > getattr(c, key):
+            errors.append(f"{key}: up to {getattr(c, key):g} is valid for cell {cell.name}")
+
+
+def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> None:
+    full_a = ina228.SHUNT_FULL_UV * 1e-6 / file.front_end.shunt_ohm
+    for rule in pack_rules:
+        if rule.signal in ("charge_ua", "discharge_ua") and rule.limit * 1e-6 >= full_a:
+            errors.append(
+                f"rules.{rule.id}.limit_a: below {full_a:g} is valid, where the INA228 with this "
+                f"shunt ends, not {rule.limit * 1e-6:g}"
+            )
+        if rule.signal.endswith("mdegc") and not -40000 <= rule.limit <= 120000:
+            errors.append(f"rules.{rule.id}.limit_c: -40 to 120 is valid, where the sensor reads")
+    if file.cells_in_series != 1:
+        errors.append("cells_in_series: 1 is valid for front_end.chip ina228")
+    if ua_per_code(file) is None:
+        errors.append("front_end.shunt_ohm: 0.0002 to 1 in steps that make a short fraction")
+
+
+def ua_per_code(file: PackFile) -> Fraction | None:
+    """Return uA per current code as a fraction that multiplies within 31 bits, or None."""
+    exact = Fraction(ina228.SHUNT_STEP_PV, round(file.front_end.shunt_ohm * 1e6))
+    near = exact.limit_denominator(max(1, int(UA_NUM_MAX / max(exact, 1))))
+    if near.numerator > UA_NUM_MAX or not near or abs(near / exact - 1) > 1e-3:
+        return None
+    return near
+
+
+def _blob(
+    file: PackFile,
+    cell: CellFile,
+    pack_rules: list[Rule],
+    capacity_factor: float,
+    errors: list[str],
+) -> bytes:
+    fields = _fields(file, cell, capacity_factor)
+    tables = _tables(file, cell)
+    for name, (xs, ys) in tables.items():
+        if not _rising(xs, 0):
+            errors.append(f"{name}: rising steps are valid")
+        if any(abs(b - a) > DY_MAX for a, b in zip(ys, ys[1:], strict=False)):
+            errors.append(f"{name}: steps of at most {DY_MAX} between neighbours are valid")
+    words = [fields[name] for name in blob_layout.FIELDS]
+    for rule in pack_rules:
+        words += [rule.limit, rule.release, rule.delay_ms, rule.shed_ms]
+    for name in blob_layout.TABLES:
+        xs, ys = tables[name]
+        words += [2 * len(xs), *(round(x) for x in xs), *(round(y) for y in ys)]
+    if any(abs(word) >= 1 << 30 for word in words):
+        errors.append("a number of this pack does not fit 31 bits")
+        return b""
+    body = blob_layout.MAGIC + array("i", [blob_layout.VERSION, len(words), *words]).tobytes()
+    return body + struct.pack("<I", crc32(body))
+
+
+def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str, int]:
+    ua = ua_per_code(file)
+    assert ua is not None
+    ah = cell.capacity.ah * capacity_factor
+    ocv_mv = file.soc.ocv_error_mv or cell.accuracy.ocv_mv
+    return {
+        "rows": len(rules.ROWS),
+        "cells": file.cells_in_series,
+        "temps": file.thermistor.count,
+        "tick_ms": file.tick_ms,
+        "idle_tick_ms": file.idle_tick_ms,
+        "recover_ms": round(file.recover_s * 1e3),
+        "charger_ua": round(file.charger_a * 1e6),
+        "frozen_step_ua": round(file.frozen_step_a * 1e6),
+        "charge_max_ma": round(file.charge_a_max * 1e3),
+        "discharge_max_ma": round(file.discharge_a_max * 1e3),
+        "uas_per_ppm": max(1, round(ah * 3600)),
+        "ocv_error_uv": round(ocv_mv * 1e3),
+        "gain_error_ppm": round(file.soc.gain_error_pct * 1e4),
+        "offset_error_ua": round(file.soc.offset_error_a * 1e6),
+        "rest_ua": round((file.soc.rest_a or ah / 200) * 1e6),
+        "rest_ms": round(file.soc.rest_s * 1e3),
+        "rest_cold_ms": round(file.soc.rest_cold_s * 1e3),
+        "chip_address": file.front_end.address,
+        "ua_num": ua.numerator,
+        "ua_den": ua.denominator,
+        "ntc_low": 1000,  # 1.5 % of the range: no NTC in its window reads so near a rail
+        "ntc_high": 64500,
+    }
+
+
+def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list[float]]]:
+    charge = sorted(file.derating.charge)
+    discharge = sorted(file.derating.discharge)
+    sensor = file.thermistor
+    codes = sorted(
+        (65536 * ntc.share(t, sensor.r25_ohm, sensor.beta_k, sensor.pullup_ohm), t * 1e3)
+        for t in ADC_TEMPS_C
+    )
+    return {
+        "ocv_uv_ppm": ([v * 1e6 for v in cell.ocv.v], [s * 1e6 for s in cell.ocv.soc]),
+        "dcir_uohm": _over_temperature(cell, ("r0_ohm",), cell.resistance.activation_r0_k),
+        "polar_uohm": _over_temperature(
+            cell, ("r1_ohm", "r2_ohm"), cell.resistance.activation_rc_k
+        ),
+        "charge_derate_ppm": ([t * 1e3 for t, _ in charge], [f * 1e6 for _, f in charge]),
+        "discharge_derate_ppm": ([t * 1e3 for t, _ in discharge], [f * 1e6 for _, f in discharge]),
+        "ntc_mdegc": ([code for code, _ in codes], [t for _, t in codes]),
+    }
+
+
+def _over_temperature(
+    cell: CellFile, keys: tuple[str, ...], activation_k: float
+) -> tuple[list[float], list[float]]:
+    """Return resistance (uohm) over temperature (mdegC), mean over SoC, Arrhenius outside."""
+    table = cell.resistance
+    ohm = [
+        sum(sum(getattr(table, key)[k]) / len(table.soc) for key in keys)
+        for k in range(len(table.temp_c))
+    ]
+
+    def at(temp_c: float) -> float:
+        if temp_c <= table.temp_c[0] or temp_c >= table.temp_c[-1]:
+            k = 0 if temp_c <= table.temp_c[0] else -1
+            inverse = 1 / (temp_c + KELVIN) - 1 / (table.temp_c[k] + KELVIN)
+            return ohm[k] * math.exp(activation_k * inverse)
+        k = max(i for i, t in enumerate(table.temp_c) if t <= temp_c)
+        share = (temp_c - table.temp_c[k]) / (table.temp_c[k + 1] - table.temp_c[k])
+        return ohm[k] + share * (ohm[k + 1] - ohm[k])
+
+    # 5 ohm is where the firmware's product of current and resistance ends.
+    return ([t * 1e3 for t in DCIR_TEMPS_C], [min(at(t), 5.0) * 1e6 for t in DCIR_TEMPS_C])

@@ -1,0 +1,1 @@
+"""Simulated cells and surroundings: what the firmware measures and switches."""

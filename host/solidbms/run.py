@@ -1,0 +1,175 @@
+"""One run: a world, a firmware on a target, a record, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bms.core.core import Core
+from bms.core.pack import Pack
+
+from solidbms import record as records
+from solidbms.outcome import Outcome, limits_of, write_summary
+from solidbms.packc import Compiled
+from solidbms.report import write_report
+from solidbms.scenario import Expect
+from solidbms.schema import BadInput, shown
+from solidbms.targets import TARGETS
+from solidbms.world import World
+
+Progress = Callable[[float, str], None]  # share done, one live line
+
+
+@dataclass
+class Job:
+    """What to run: everything a run needs beside its target."""
+
+    name: str
+    kind: str  # "run" or "replay"
+    compiled: Compiled
+    world: World
+    expect: Expect
+    saved: tuple[int, int] = (-1, -1)
+    seed: int = 0
+    score_skip_s: float = 0.0
+
+
+def prepare(directory: Path) -> None:
+    """Make the output directory and empty it of an earlier run; BadInput when it can't be used."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in ("ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"):
+            with contextlib.suppress(FileNotFoundError):
+                (directory / name).unlink()
+        probe = directory / "pack.bin"
+        probe.write_bytes(b"")
+    except OSError as error:
+        raise BadInput(
+            f"{shown(directory)}: --out: {error.strerror}; a directory you can write to is valid"
+        ) from None
+
+
+def execute(job: Job, target: str, directory: Path, progress: Progress) -> dict[str, Any]:
+    """Run a job on a target, write every output, return the summary.
+
+    Ctrl-C ends the run early: what was simulated is kept, and the summary says so.
+    """
+    prepare(directory)
+    pack_path = directory / "pack.bin"
+    pack_path.write_bytes(job.compiled.blob)
+    meta = {"scenario": job.name, "pack": job.compiled.file.name, "seed": job.seed,
+            "kind": job.kind}  # fmt: skip
+    writer = records.Writer(directory / "ticks.bin", job.compiled.blob, meta)
+    watch = _Watch(job, writer, progress)
+    began = time.perf_counter()
+    interrupted, died = False, ""
+    try:
+        TARGETS[target](job.world, pack_path, job.saved, watch.add)
+    except KeyboardInterrupt:
+        interrupted = True
+    except RuntimeError as error:
+        died = str(error)
+    finally:
+        writer.close()
+    wall_s = time.perf_counter() - began
+    progress(1.0, "writing the report")
+    return _conclude(job, target, directory, wall_s, interrupted, died)
+
+
+class _Watch:
+    """Takes every tick's record: to the file, the announced limits to the load, a live line."""
+
+    def __init__(self, job: Job, writer: records.Writer, progress: Progress) -> None:
+        self.world = job.world
+        self.writer = writer
+        self.progress = progress
+        names = writer.names
+        self.limits = slice(4 * names.index("limit.charge_ma"),
+                            4 * names.index("limit.discharge_ma") + 4)  # fmt: skip
+        self.live = [names.index(f"status.{name}") for name in
+                     ("state", "soc_ppm", "soc_bound_ppm", "pack_uv", "current_ua",
+                      "temp_max_mdegc")]  # fmt: skip
+        self.next = 0.0
+
+    def add(self, tick: bytes) -> None:
+        self.writer.add(tick)
+        limits = tick[self.limits]
+        if limits != self._last:
+            self._last = limits
+            charge_ma, discharge_ma = np.frombuffer(limits, "<i4")
+            self.world.limits_a = (charge_ma / 1e3, discharge_ma / 1e3)
+        if self.writer.ticks % 64 == 0 and time.monotonic() >= self.next:
+            self.next = time.monotonic() + 0.2
+            self.progress(*self._line(tick))
+
+    _last = b""
+
+    def _line(self, tick: bytes) -> tuple[float, str]:
+        from bms.core.switch import STATES
+
+        words = np.frombuffer(tick, "<i4")
+        state, soc, bound, volt, current, temp = (int(words[k]) for k in self.live)
+        elapsed_s = self.world.elapsed_ms // 1000
+        line = (
+            f"{elapsed_s // 3600}:{elapsed_s // 60 % 60:02}:{elapsed_s % 60:02} "
+            f"{STATES[state]:8} {volt / 1e6:6.3f} V {current / 1e6:7.2f} A "
+            f"{temp / 1e3:5.1f} degC  SoC {soc / 1e4:5.1f} +-{bound / 1e4:4.1f} %"
+        )
+        return self.world.elapsed_ms / max(self.world.end_ms, 1), line
+
+
+def _conclude(
+    job: Job, target: str, directory: Path, wall_s: float, interrupted: bool, died: str
+) -> dict[str, Any]:
+    record = records.read(directory / "ticks.bin")
+    outcome = Outcome(record, job.compiled, job.world.truth, job.world.events)
+    outcome.write_trace(directory / "trace.csv")
+    outcome.write_events(directory / "events.csv")
+    expected = [] if interrupted else outcome.check(job.expect)
+    if died:
+        expected.append({"what": "the firmware runs to the end", "ok": False, "got": died})
+    ok = not interrupted and all(line["ok"] for line in expected)
+    ticks = len(record.words)
+    summary = {
+        "scenario": job.name,
+        "kind": job.kind,
+        "target": target,
+        "pack": job.compiled.file.name,
+        "cell": job.compiled.cell.name,
+        "seed": job.seed,
+        "simulated_s": job.world.elapsed_ms / 1000,
+        "wall_s": round(wall_s, 2),
+        "ticks": ticks,
+        "hash": f"{int(record['hash'][-1]):08x}" if ticks else "",
+        "interrupted": interrupted,
+        "verdict": "pass" if ok else "fail",
+        "expected": expected,
+        "soc": outcome.soc_score(job.score_skip_s),
+        "trips": outcome.trip_table(),
+        "limits": limits_of(job.compiled),
+    }
+    write_summary(directory / "summary.json", summary)
+    write_report(directory)
+    return summary
+
+
+def replay_frames(record: records.Record) -> np.ndarray:
+    """Run the core in this process on a record's Frames; return the hash of every tick."""
+    core = Core(Pack(record.blob))
+    size = len(core.frame.v)
+    first = record.names.index("frame.t_ms")
+    frames = record.words[:, first : first + size]
+    parts = core.parts()
+    hashes = np.empty(len(frames), np.int32)
+    for k, row in enumerate(frames.tolist()):
+        for at, value in enumerate(row):
+            core.frame.v[at] = value
+        core.protect()
+        core.estimate()
+        hashes[k] = core.digest(parts)
+    return hashes

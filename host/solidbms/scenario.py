@@ -1,0 +1,196 @@
+"""Scenarios and faults: what is drawn, how warm it is, what breaks, and what must come of it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from bms.core import rules, switch
+from pydantic import Field, model_validator
+
+from solidbms.schema import (
+    HIL,
+    BadInput,
+    Model,
+    NonNegative,
+    Positive,
+    Table,
+    check,
+    find,
+    read_toml,
+    shown,
+)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Start(Model):
+    """How the pack begins; `soc` is the truth, `saved_*` what the firmware finds saved."""
+
+    soc: Fraction
+    temp_c: float
+    t_ms: Annotated[int, Field(ge=0, lt=1 << 30)] = 0
+    saved_soc_pct: Annotated[float, Field(ge=0, le=100)] | None = None
+    saved_bound_pct: Annotated[float, Field(ge=0, le=100)] = 100.0
+
+
+class Span(Model):
+    """Something that lasts."""
+
+    from_s: NonNegative
+    until_s: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Span:
+        if self.until_s <= self.from_s:
+            raise ValueError("until_s after from_s is valid")
+        return self
+
+
+class Load(Span):
+    """What the load asks for: a measured profile or a constant current, discharge negative."""
+
+    profile: str | None = None
+    scale: Positive = 1.0
+    current_a: float | None = None
+    obeys: bool = False  # keeps within the limits that the pack announces
+
+    @model_validator(mode="after")
+    def _one(self) -> Load:
+        if (self.profile is None) == (self.current_a is None):
+            raise ValueError("one of profile and current_a is valid")
+        return self
+
+
+class Charge(Span):
+    """A CC-CV charger."""
+
+    cc_a: Positive
+    cv_v: Positive
+    obeys: bool = True
+
+
+class Heat(Span):
+    """Heat into the cells from outside or within: the cell that overheats."""
+
+    w: float
+
+
+class Request(Model):
+    """What somebody asks the pack."""
+
+    at_s: NonNegative
+    do: Literal["open", "close", "ack", "clear", "ship"]
+
+
+class FaultFile(Model):
+    """hil/faults/NAME.toml: what breaks and how."""
+
+    name: str
+    about: str
+    where: Literal["cell_v", "current_a", "temp_c", "bus", "chip", "chg_fet", "dsg_fet", "clock"]
+    kind: Literal[
+        "stuck", "offset", "scale", "noise", "lost", "short", "nack", "stuck_bus", "reset",
+        "wrong_chip", "welded", "open", "stall",
+    ]  # fmt: skip
+    value: float = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> FaultFile:
+        valid = KINDS[self.where]
+        if self.kind not in valid:
+            raise ValueError(f"kind {', '.join(valid)} is valid for where {self.where!r}")
+        return self
+
+
+KINDS = {
+    "cell_v": ("stuck", "offset", "scale", "noise"),
+    "current_a": ("stuck", "offset", "scale", "noise"),
+    "temp_c": ("stuck", "offset", "scale", "noise", "lost", "short"),
+    "bus": ("nack", "stuck_bus"),
+    "chip": ("reset", "wrong_chip", "stuck"),
+    "chg_fet": ("welded", "open"),
+    "dsg_fet": ("welded", "open"),
+    "clock": ("stall",),
+}
+
+
+class FaultUse(Span):
+    """A fault at work; `value` replaces the file's."""
+
+    use: str
+    value: float | None = None
+
+
+class Expect(Model):
+    """What must come of it; every line is checked and shown."""
+
+    state: Literal["boot", "off", "on", "shedding", "tripped", "ship"] | None = None
+    trips: list[str] = []  # trip rows that act, in the order of their first time
+    warns: list[str] = []
+    notes: list[str] = []
+    within_promise: bool = True  # every trip's measured reaction
+    soc_error_pct_max: Positive | None = None
+    soc_bound_holds: bool = False
+
+
+class Scenario(Model):
+    """hil/scenarios/NAME.toml."""
+
+    name: str
+    about: str
+    pack: str
+    duration_s: Positive
+    start: Start
+    ambient: Table
+    load: list[Load] = []
+    charge: list[Charge] = []
+    heat: list[Heat] = []
+    request: list[Request] = []
+    fault: list[FaultUse] = []
+    expect: Expect
+
+
+def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]], Path]:
+    """Return a scenario, its faults and its file; BadInput for anything that is not valid."""
+    path = find(name, HIL / "scenarios")
+    scenario = check(Scenario, read_toml(path), path)
+    faults = []
+    for use in scenario.fault:
+        fault_path = find(use.use, HIL / "faults")
+        faults.append((use, check(FaultFile, read_toml(fault_path), fault_path)))
+    for k, load in enumerate(scenario.load):
+        if load.profile is not None and not profile_path(load.profile).exists():
+            near = ", ".join(sorted(p.name[:-7] for p in (HIL / "profiles").glob("*.csv.gz")))
+            raise BadInput(
+                f"{shown(path)}: load.{k}.profile: no profile {load.profile!r}; there are: {near}"
+            )
+    known = {row[rules.ID] for row in rules.ROWS}
+    for key in ("trips", "warns", "notes"):
+        for rule in getattr(scenario.expect, key):
+            if rule not in known:
+                raise BadInput(
+                    f"{shown(path)}: expect.{key}: no rule {rule!r}; there are: "
+                    + ", ".join(sorted(known))
+                )
+    return scenario, faults, path
+
+
+def profile_path(name: str) -> Path:
+    """Return the file of a measured load profile."""
+    return HIL / "profiles" / f"{name}.csv.gz"
+
+
+def read_profile(name: str) -> np.ndarray:
+    """Return a profile's current in A, one value a second, charge positive."""
+    with gzip.open(profile_path(name), "rt", encoding="ascii") as file:
+        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        return np.array([float(row["current_a"]) for row in rows])
+
+
+def request_code(word: str) -> int:
+    """Return the firmware's code of a request."""
+    return switch.REQUESTS.index(word)

@@ -1,0 +1,213 @@
+"""What a cell, pack, scenario and fault file may say; every error of a file at once, one a line."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+ROOT = Path(__file__).resolve().parents[2]
+BOARDS = ROOT / "boards"
+HIL = ROOT / "hil"
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Table = Annotated[list[Pair], Field(min_length=2)]
+
+
+class BadInput(Exception):
+    """Input that cannot be used; one line a problem: file, key, what would be valid."""
+
+
+class Model(BaseModel):
+    """Strict: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Capacity(Model):
+    ah: Annotated[float, Field(gt=0, le=250)]
+
+
+class Ocv(Model):
+    soc: list[float]
+    v: list[float]
+
+
+class Resistance(Model):
+    soc: list[float]
+    temp_c: list[float]
+    r0_ohm: list[list[Positive]]
+    r1_ohm: list[list[Positive]]
+    r2_ohm: list[list[Positive]]
+    tau1_s: Positive
+    tau2_s: Positive
+    activation_r0_k: NonNegative
+    activation_rc_k: NonNegative
+
+
+class Thermal(Model):
+    heat_capacity_j_per_k: Positive
+    to_ambient_w_per_k: Positive
+
+
+class CellLimits(Model):
+    v_max: Annotated[float, Field(gt=0, le=6)]
+    v_min: Annotated[float, Field(gt=0, le=6)]
+    charge_a_max: Positive
+    discharge_a_max: Positive
+    charge_temp_min_c: float
+    charge_temp_max_c: float
+    discharge_temp_min_c: float
+    discharge_temp_max_c: float
+
+
+class Accuracy(Model):
+    ocv_mv: Positive
+
+
+class CellFile(Model):
+    """boards/cells/NAME.toml: one cell, each number with its source beside it."""
+
+    name: str
+    chemistry: str
+    sources: list[str]
+    capacity: Capacity
+    ocv: Ocv
+    resistance: Resistance
+    thermal: Thermal
+    limits: CellLimits
+    accuracy: Accuracy
+
+
+class FrontEnd(Model):
+    chip: Literal["ina228"]
+    address: Annotated[int, Field(ge=0x40, le=0x4F)] = 0x40
+    shunt_ohm: Positive
+
+
+class Thermistor(Model):
+    count: Annotated[int, Field(ge=1, le=8)] = 1
+    r25_ohm: Positive
+    beta_k: Positive
+    pullup_ohm: Positive
+
+
+class Fets(Model):
+    rds_on_ohm: Positive
+    body_diode_v: Positive
+
+
+class Parts(Model):
+    """Protection parts that the pack has; what is not named is missing."""
+
+    fuse: bool = False
+    commanded_fuse: bool = False
+    charger_inhibit: bool = False
+    second_protector: bool = False
+    comparators: bool = False
+    thermistor_per_cell: bool = False
+    dead_man: bool = False
+
+
+class SocKeys(Model):
+    gain_error_pct: Annotated[float, Field(ge=0, le=10)]
+    offset_error_a: Annotated[float, Field(ge=0, le=1)]
+    ocv_error_mv: Positive | None = None
+    rest_a: Positive | None = None
+    rest_s: Annotated[float, Field(ge=60, le=86400)]
+    rest_cold_s: Annotated[float, Field(ge=60, le=86400)]
+
+
+class Derating(Model):
+    charge: Table
+    discharge: Table
+
+
+class PackFile(Model):
+    """boards/packs/NAME.toml, after its `base` has been merged in."""
+
+    name: str
+    about: str = ""
+    use: Literal["bench", "robot", "wearable"]
+    cell: str
+    cells_in_series: Annotated[int, Field(ge=1, le=16)]
+    tick_ms: Annotated[int, Field(ge=20, le=50)]
+    idle_tick_ms: Annotated[int, Field(ge=20, le=1000)]
+    recover_s: Annotated[float, Field(ge=0.1, le=3600)]
+    charger_a: Positive
+    charge_a_max: Positive
+    discharge_a_max: Positive
+    frozen_step_a: Positive
+    front_end: FrontEnd
+    thermistor: Thermistor
+    fets: Fets
+    parts: Parts = Parts()
+    soc: SocKeys
+    derating: Derating
+    rules: dict[str, dict[str, Any]]
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's table; BadInput names the file and what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = ", ".join(sorted(p.stem for p in path.parent.glob("*.toml"))) or "none"
+        raise BadInput(f"{shown(path)}: no such file; there are: {near}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{shown(path)}: not readable as TOML: {error}") from None
+
+
+def check(model: type[M], data: dict[str, Any], path: Path) -> M:
+    """Return the data as a model; BadInput with a line for every error."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_line(model, item, path) for item in error.errors()]
+        raise BadInput("\n".join(lines)) from None
+
+
+def find(name: str, folder: Path) -> Path:
+    """Return the file of a name: a path to a TOML file, or a name in the folder."""
+    return Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+
+
+def shown(path: Path) -> str:
+    """Return a path as a user knows it: relative to here or to the project."""
+    for base in (Path.cwd(), ROOT):
+        if path.resolve().is_relative_to(base):
+            return str(path.resolve().relative_to(base))
+    return str(path)
+
+
+def _line(model: type[BaseModel], item: Any, path: Path) -> str:
+    loc = item["loc"]
+    key = ".".join(str(part) for part in loc)
+    message = item["msg"][0].lower() + item["msg"][1:]
+    if item["type"] == "extra_forbidden":
+        message = f"unknown key; valid here: {', '.join(_keys(model, loc[:-1]))}"
+    elif item["type"] == "missing":
+        message = "missing"
+    else:
+        message += f", not {item['input']!r}"
+    return f"{shown(path)}: {key}: {message}"
+
+
+def _keys(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    current: Any = model
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        annotation = current.model_fields[part].annotation
+        models = [annotation, *getattr(annotation, "__args__", ())]
+        current = next((m for m in models if isinstance(m, type) and issubclass(m, Model)), None)
+        if current is None:
+            return []
+    return list(current.model_fields)

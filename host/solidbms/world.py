@@ -1,0 +1,212 @@
+"""What the firmware's pins end in: chips, gates, clock, and the faults between them and the plant.
+
+A plant gives bus voltage, current and temperature and hears of the gates; see `Drive` (plant.drive)
+and `Measured` (replay).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from bms.core.fixed import TICKS_MAX, ticks_diff
+
+from solidbms.plant import ntc
+from solidbms.plant.chips.ina228 import Ina228
+from solidbms.plant.fet import FetPair
+from solidbms.scenario import FaultFile, FaultUse, Request, request_code
+from solidbms.schema import PackFile
+
+EIO = 5
+ETIMEDOUT = 110
+STEP_MAX_MS = 50
+
+
+class Plant(Protocol):
+    """Cells and surroundings. Charge current is positive."""
+
+    bus_v: float
+    current_a: float
+    mean_a: float  # over the last step: what an accumulator sees
+    temp_c: float
+    die_c: float
+
+    def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
+        """Advance to t_s + dt_s."""
+        ...
+
+    def truth(self) -> tuple[float, float]:
+        """Return true SoC (0 to 1) and hottest true temperature (degC)."""
+        ...
+
+
+class World:
+    """One pack's surroundings, in lockstep with its firmware.
+
+    Time stands still within a tick and passes in `sleep_until`. `events` collects
+    (t_ms, event, detail) of what the world did; `truth` a (t_ms, SoC, degC) each second.
+    """
+
+    def __init__(
+        self,
+        pack: PackFile,
+        plant: Plant,
+        duration_s: float,
+        faults: list[tuple[FaultUse, FaultFile]] | None = None,
+        requests: list[Request] | None = None,
+        start_ms: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.pack = pack
+        self.plant = plant
+        self.end_ms = round(duration_s * 1000)
+        self.chip = Ina228(pack.front_end.address)
+        self.fets = FetPair(pack.fets.rds_on_ohm, pack.fets.body_diode_v)
+        self.faults = [Fault(use, file) for use, file in faults or []]
+        self.requests = sorted(requests or [], key=lambda r: r.at_s)
+        self.rng = np.random.default_rng(seed)
+        self.start_ms = start_ms
+        self.elapsed_ms = 0
+        self.now_ms = start_ms
+        self.limits_a = (0.0, 0.0)
+        self.events: list[tuple[int, str, str]] = []
+        self.truth: list[tuple[int, float, float]] = []
+        self.stopped = False
+        self._advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
+
+    def read(self, address: int, register: int, length: int) -> bytes:
+        """Answer a register read; OSError as the bus reports it."""
+        self._bus(address)
+        if self._active("chip", "wrong_chip") and register == 0x3F:
+            return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
+        return self.chip.read(register, length)
+
+    def write(self, address: int, register: int, data: bytes) -> None:
+        """Take a register write; OSError as the bus reports it."""
+        self._bus(address)
+        self.chip.write(register, data)
+
+    def adc(self, channel: int) -> int:
+        """Return the ADC code of a channel, 16 bits."""
+        temp_c = self._shown("temp_c", self.plant.temp_c)
+        sensor = self.pack.thermistor
+        return ntc.adc_u16(
+            temp_c,
+            open=bool(self._active("temp_c", "lost")),
+            short=bool(self._active("temp_c", "short")),
+            r25_ohm=sensor.r25_ohm,
+            beta_k=sensor.beta_k,
+            pullup_ohm=sensor.pullup_ohm,
+        )
+
+    def gates(self, chg_on: int, dsg_on: int) -> None:
+        """Take the gate commands."""
+        self.fets.charge.gate = bool(chg_on)
+        self.fets.discharge.gate = bool(dsg_on)
+
+    def sleep_until(self, t_ms: int) -> tuple[int, bool]:
+        """Let time pass to t_ms (wrapping); return (request code or 0, whether to go on)."""
+        wait_ms = max(0, ticks_diff(t_ms, self.now_ms))
+        for fault in self.faults:
+            if fault.active and fault.where == "clock":
+                wait_ms += round(fault.value)
+        while wait_ms > 0:
+            dt_ms = min(wait_ms, STEP_MAX_MS)
+            self._advance(dt_ms)
+            wait_ms -= dt_ms
+        code = 0
+        if self.requests and self.elapsed_ms >= self.requests[0].at_s * 1000:
+            word = self.requests.pop(0).do
+            code = request_code(word)
+            self.events.append((self.elapsed_ms, "request", word))
+        return code, self.elapsed_ms < self.end_ms and not self.stopped
+
+    def _bus(self, address: int) -> None:
+        if address != self.chip.address or self._active("bus", "nack"):
+            raise OSError(EIO)
+        if self._active("bus", "stuck_bus"):
+            raise OSError(ETIMEDOUT)
+
+    def _advance(self, dt_ms: int) -> None:
+        t_s = self.elapsed_ms * 1e-3
+        for fault in self.faults:
+            self._switch(fault, t_s)
+        plant = self.plant
+        plant.step(t_s, dt_ms * 1e-3, self.fets, self.limits_a)
+        self.elapsed_ms += dt_ms
+        self.now_ms = (self.start_ms + self.elapsed_ms) & TICKS_MAX
+        shunt_ohm = self.pack.front_end.shunt_ohm
+        current_a = plant.current_a
+        mean_a = plant.mean_a
+        if self.faults:
+            shown_a = self._shown("current_a", current_a)
+            mean_a += shown_a - current_a
+            current_a = shown_a
+        self.chip.advance(
+            self.elapsed_ms * 1000,
+            current_a * shunt_ohm,
+            self._shown("cell_v", plant.bus_v) if self.faults else plant.bus_v,
+            plant.die_c,
+            mean_a * shunt_ohm,
+        )
+        if self.elapsed_ms // 1000 != int(t_s):
+            soc, temp_c = plant.truth()
+            self.truth.append((self.elapsed_ms, soc, temp_c))
+
+    def _switch(self, fault: Fault, t_s: float) -> None:
+        active = fault.use.from_s <= t_s < fault.use.until_s
+        if active == fault.active:
+            return
+        fault.active = active
+        self.events.append(
+            (self.elapsed_ms, "fault", fault.name if active else f"{fault.name} over")
+        )
+        if fault.where == "chip":
+            if fault.kind == "reset" and active:
+                self.chip.power_on_reset()
+            if fault.kind == "stuck":
+                self.chip.frozen = {"vbus", "current", "dietemp", "charge"} if active else set()
+        for where, fet in (("chg_fet", self.fets.charge), ("dsg_fet", self.fets.discharge)):
+            if fault.where == where:
+                fet.fault = fault.kind if active else None  # type: ignore[assignment]
+        fault.held = None
+
+    def _active(self, where: str, kind: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.active and fault.where == where and fault.kind == kind:
+                return fault
+        return None
+
+    def _shown(self, where: str, value: float) -> float:
+        """Return what the sensor sees of a value: the faults of this signal, in file order."""
+        for fault in self.faults:
+            if fault.active and fault.where == where:
+                value = fault.shown(value, self.rng)
+        return value
+
+
+class Fault:
+    """A fault file at work."""
+
+    def __init__(self, use: FaultUse, file: FaultFile) -> None:
+        self.use = use
+        self.name = file.name
+        self.where = file.where
+        self.kind = file.kind
+        self.value = file.value if use.value is None else use.value
+        self.active = False
+        self.held: float | None = None
+
+    def shown(self, value: float, rng: np.random.Generator) -> float:
+        """Return what this fault makes of a value."""
+        if self.kind == "stuck":
+            if self.held is None:
+                self.held = value
+            return self.held
+        if self.kind == "offset":
+            return value + self.value
+        if self.kind == "scale":
+            return value * self.value
+        if self.kind == "noise":
+            return value + self.value * rng.standard_normal()
+        return value
