@@ -2,18 +2,26 @@
 
 `const` folds at compile time on MicroPython and is the identity elsewhere. `heap_lock` makes an
 allocation an error on MicroPython; CPython cannot forbid allocation, there it does nothing.
+`collect` is needed where garbage waits for a collector: CPython counts references and does not.
 """
 
 try:
+    from gc import collect
+
     from micropython import const, heap_lock, heap_unlock
 except ImportError:
 
-    def const(value):
+    def const(expr):
         """Return the value: CPython folds nothing."""
-        return value
+        return expr
 
     def heap_lock():
         """Do nothing: CPython cannot lock its heap."""
 
     def heap_unlock():
         """Do nothing: see `heap_lock`."""
+        return 0
+
+    def collect():
+        """Do nothing: nothing here makes cycles."""
+        return 0

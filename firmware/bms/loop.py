@@ -1,8 +1,6 @@
 """One tick: front end, Frame, core, gates; then, in the slack, estimate, record and rest."""
 
-import gc
-
-from bms.compat import heap_lock, heap_unlock
+from bms.compat import collect, heap_lock, heap_unlock
 from bms.core import frame as F
 from bms.core.core import Core
 from bms.core.fixed import TICKS_MAX, ticks_diff
@@ -45,10 +43,10 @@ class Bms:
         heap_lock()
         try:
             self._protect()
-        except BaseException:
+        except BaseException as error:
             # Whatever went wrong before the gates were set: open them first, then let it rise.
             self.board.gates.set(0, 0)
-            raise
+            raise error
         finally:
             heap_unlock()
         return self._slack()
@@ -79,7 +77,7 @@ class Bms:
             board.failed(error)
         self._ticks += 1
         if self._ticks % _GC_EVERY == 0:
-            gc.collect()
+            collect()
         period_ms = core.period_ms()
         late_ms = ticks_diff(board.ticks_ms(), self._next_ms)
         if late_ms > period_ms:

@@ -33,9 +33,12 @@ REFERENCE_C = 25.0
 OCV_SOC = np.unique(np.round([0.01, 0.015, *np.arange(0, 1.0001, 0.025)], 4))
 R_SOC = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 TAU1_S = (2.0, 4.0, 8.0, 15.0)
-TAU2_S = (60.0, 100.0, 160.0, 300.0, 500.0)
+# Longer ones fit the drift of OCV and SoC reference, not the cell: an hour's rest must settle it.
+TAU2_S = (60.0, 100.0, 160.0, 300.0)
+LIGHT_A = 0.5  # rows weigh by this plus the mean current around them: R shows under load
 GAP_S = 120.0  # a longer pause in a file: the pairs are taken as relaxed after it
-SMOOTH = 1e-3  # weight of R's steps between SoC nodes against the data, both relative
+SMOOTH = 1e-2  # weight of R's steps between SoC nodes against the data, both relative
+LEAST = 0.25  # no R falls below this fraction of the one at 25 degC, nor there of 10 mohm
 SPAN_C = 8.0  # rows this far from the chamber's temperature are left out
 
 
@@ -141,7 +144,8 @@ class Group:
         soc = 1 + r.ah / capacity_ah
         inverse_k = 1 / (r.temp_c + KELVIN) - 1 / (self.temp_c + KELVIN)
         r0_scale, rc_scale = np.exp(np.multiply.outer(self.activation_k, inverse_k))
-        weight = np.sqrt(np.clip(dt_s, 0, 1))[:, None]  # each second counts once
+        weight = np.sqrt(np.clip(dt_s, 0, 1))[:, None]  # 10 Hz rows count for their 0.1 s
+        weight *= np.sqrt(LIGHT_A + lag(np.abs(r.mean_a)[:, None], dt_s, 20.0))
         weight[dt_s > GAP_S] = 0
         h = hats(soc)
         over_v = r.v - np.interp(soc, OCV_SOC, ocv_v)
@@ -168,17 +172,18 @@ class Group:
         a = np.hstack([np.concatenate(self.r0), *(self.lagged(t) for t in tau_s)]) * weight
         b = np.concatenate(self.over_v) * weight[:, 0]
         n = len(R_SOC)
-        scale = np.ones(3 * n) if shape is None else shape.ravel()
+        scale = np.full(3 * n, 0.01) if shape is None else shape.ravel()
         steps = np.kron(np.eye(3), np.eye(n)[1:] - np.eye(n)[:-1])
         normal = (a * scale).T @ (a * scale)
         size = np.trace(normal) / len(scale)
         normal += SMOOTH * size * steps.T @ steps + 1e-9 * size * np.eye(3 * n)
         upper = np.linalg.cholesky(normal).T
-        x, _ = nnls(upper, np.linalg.solve(upper.T, (a * scale).T @ b))
-        r = x * scale
+        right = (a * scale).T @ b - normal @ np.full(3 * n, LEAST)
+        x, _ = nnls(upper, np.linalg.solve(upper.T, right))
+        r = (x + LEAST) * scale
         return r.reshape(3, n), float(np.sum((a @ r - b) ** 2))
 
-    def seconds(self) -> float:
+    def total_weight(self) -> float:
         return float(sum(np.sum(w**2) for w in self.weight))
 
 
@@ -207,11 +212,11 @@ def fit_resistances(records: list[Record], ocv_v: Array, capacity_ah: float) -> 
         pairs = [tau_s] if tau_s else list(itertools.product(TAU1_S, TAU2_S))
         tries = [(pair, _solve_all(groups, pair)) for pair in pairs]
         # by relative error, or the cold with its large resistance alone would decide
-        seconds = np.array([g.seconds() for g in groups.values()])
-        cost = [np.sum(np.log([s for _, s in got.values()] / seconds)) for _, got in tries]
+        weights = np.array([g.total_weight() for g in groups.values()])
+        cost = [np.sum(np.log([s for _, s in got.values()] / weights)) for _, got in tries]
         tau_s, solved = tries[int(np.argmin(cost))]
         r = np.stack([solved[t][0] for t in temps], axis=1)
-        rmse = np.sqrt([solved[t][1] for t in temps] / seconds)
+        rmse = np.sqrt([solved[t][1] for t in temps] / weights)
         activation_k = fit_activation(np.array(temps), r)
         fit = Fit(np.array(temps), r, tau_s, activation_k, rmse)
     assert fit
@@ -223,8 +228,7 @@ def _solve_all(
 ) -> dict[float, tuple[Array, float]]:
     reference = groups[min(groups, key=lambda t: abs(t - REFERENCE_C))]
     first = reference.solve(tau_s, None)
-    shape = np.maximum(first[0], 1e-4)
-    return {t: first if g is reference else g.solve(tau_s, shape) for t, g in groups.items()}
+    return {t: first if g is reference else g.solve(tau_s, first[0]) for t, g in groups.items()}
 
 
 def fit_activation(temp_c: Array, r: Array) -> Array:
@@ -295,7 +299,8 @@ ah = {ah:.3f}                      # C/20 discharge at 25 degC from 4.2 V to 2.8
 soc = {ocv_soc}
 v = {ocv_v}
 
-# Least squares on pulse tests and drives. Residual (RMSE) by row: {rmse} mV.
+# Least squares on pulse tests and drives. Residual by row (RMSE weighed by load), mV:
+# {rmse}.
 # R falls with current in the cold, which a linear circuit cannot show: this is the mean of these
 # files, and hard pulses in the cold see less. Where the cold ends a discharge early, R at low SoC
 # follows the shape at 25 degC.
@@ -310,8 +315,8 @@ tau2_s = {tau2}
 activation_r0_k = {act_r0:.0f}          # Ea/R, fitted over all rows at SoC 0.3 to 0.9
 activation_rc_k = {act_rc:.0f}          # the same for R1 + R2
 
-# The drives themselves fit {fit_j:.0f} J/K and {fit_w:.2f} W/K: cell, holder and leads in a chamber
-# with forced air, seen from the can. A cell by itself is what a pack has.
+# The drives themselves fit {fit_j:.0f} J/K and {fit_w:.2f} W/K: more than a cell has. Holder and
+# leads in a chamber with forced air, seen from the can; here stands the cell by itself.
 [thermal]
 heat_capacity_j_per_k = 47.0    # 45 g x 1040 J/kgK (18650 NMC, batterydesign.net)
 to_ambient_w_per_k = 0.06       # assumed: still air, 14 W/m2K over the 42 cm2 of an 18650
@@ -342,11 +347,12 @@ def rests_v(pulses: Record, ocv_v: Array, capacity_ah: float) -> Array:
 def _list(values: Array, digits: int) -> str:
     """A TOML array, wrapped; rows of a two-dimensional one on lines of their own."""
     if values.ndim == 2:
-        return "[\n" + "".join(f"    {_list(row, digits)},\n" for row in values) + "]"
+        rows = "".join(f"{_list(row, digits)},\n" for row in values)
+        return "[\n" + textwrap.indent(rows, "    ") + "]"
     text = ", ".join(f"{x:.{digits}f}" for x in values)
     if len(text) < 92:
         return f"[{text}]"
-    return "[\n" + textwrap.indent(textwrap.fill(text + ",", 95), "    ") + "\n]"
+    return "[\n" + textwrap.indent(textwrap.fill(text + ",", 91), "    ") + "\n]"
 
 
 def write_toml(path: Path, name: str, files: list[str], cell: CellData, **said: object) -> None:
@@ -398,7 +404,7 @@ def identify_lg(folder: Path, out: Path) -> None:
         out.stem,
         ["25degC C20DisCh", "HPPC, Mixed1, Mixed2 at every temperature"],
         cell,
-        rest_mv=f"{rest_mv.min():.0f} to {rest_mv.max():.0f}",
+        rest_mv=f"{rest_mv.min():.1f} to {rest_mv.max():.1f}",
         rmse=", ".join(f"{x * 1e3:.0f}" for x in fit.rmse_v),
         fit_j=heat[0],
         fit_w=heat[1],
@@ -410,7 +416,7 @@ def identify_lg(folder: Path, out: Path) -> None:
         f"capacity {capacity_ah:.3f} Ah, time constants {fit.tau_s} s, Ea/R {fit.activation_k} K"
     )
     for temp_c, rmse_v in zip(fit.temp_c, fit.rmse_v, strict=True):
-        print(f"{temp_c:4.0f} degC: residual {rmse_v * 1e3:.1f} mV RMS")
+        print(f"{temp_c:4.0f} degC: residual {rmse_v * 1e3:.1f} mV RMS, weighed by load")
     print(f"hour rests against OCV, mV: {np.round(rest_mv, 1)}")
     print("check, plant under measured current and temperature, mV RMS / largest:")
     for path in sorted(folder.glob("*.csv*")):

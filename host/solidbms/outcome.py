@@ -163,6 +163,8 @@ class Outcome:
         for level, wanted in (
             (rules.TRIP, expect.trips), (rules.WARN, expect.warns), (rules.NOTE, expect.notes),
         ):  # fmt: skip
+            if wanted is None:
+                continue
             acted = [t.rule.id for t in self.trips if t.rule.row[rules.LEVEL] == level]
             got_ids = list(dict.fromkeys(acted))
             word = ", ".join(wanted) or "none"

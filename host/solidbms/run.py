@@ -149,7 +149,8 @@ def _conclude(
         "interrupted": interrupted,
         "verdict": "pass" if ok else "fail",
         "expected": expected,
-        "soc": outcome.soc_score(job.score_skip_s),
+        "soc": outcome.soc_score(),
+        "soc_later": outcome.soc_score(job.score_skip_s) if job.score_skip_s else {},
         "trips": outcome.trip_table(),
         "limits": limits_of(job.compiled),
     }

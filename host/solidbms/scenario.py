@@ -129,9 +129,10 @@ class Expect(Model):
     """What must come of it; every line is checked and shown."""
 
     state: Literal["boot", "off", "on", "shedding", "tripped", "ship"] | None = None
-    trips: list[str] = []  # trip rows that act, in the order of their first time
-    warns: list[str] = []
-    notes: list[str] = []
+    # Rows that act, in the order of their first time; None (replay) expects nothing.
+    trips: list[str] | None = []
+    warns: list[str] | None = []
+    notes: list[str] | None = []
     within_promise: bool = True  # every trip's measured reaction
     soc_error_pct_max: Positive | None = None
     soc_bound_holds: bool = False
@@ -170,7 +171,7 @@ def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]]
             )
     known = {row[rules.ID] for row in rules.ROWS}
     for key in ("trips", "warns", "notes"):
-        for rule in getattr(scenario.expect, key):
+        for rule in getattr(scenario.expect, key) or []:
             if rule not in known:
                 raise BadInput(
                     f"{shown(path)}: expect.{key}: no rule {rule!r}; there are: "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, log10
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +17,12 @@ VIEW = 1000
 BINS = 700  # a curve keeps the extremes of so many slices of time: about one a pixel
 LABEL_PX = 13  # two labels closer than this would touch
 CHAR_PX = 6.3  # mean width of a character at the label's size
-GUTTER_PX = 70  # room right of a plot, as in the style sheet
 
 Columns = Mapping[str, np.ndarray]
 
 
 class Mark(NamedTuple):
-    """An event on the time axis. `lane` is its row and CSS class, `number` its row in the table."""
+    """An event on the time axis. `lane`: its row and CSS class; `number`: its row of the table."""
 
     number: int
     t_s: float
@@ -50,7 +49,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """A column drawn in a panel. A `band` lies between `column` and `upper` and has no read-out."""
+    """A column drawn in a panel. A `band` lies between `column` and `upper`, without read-out."""
 
     column: str
     label: str
@@ -89,11 +88,11 @@ def time_ticks(window: Window, most: int = 9) -> list[tuple[float, str]]:
     return [(i * step, clock(i * step, step < 60)) for i in range(first, last + 1)]
 
 
-def value_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values (1, 2 or 5 times a power of ten apart) inside low..high."""
-    raw = max(high - low, 1e-9) / most
+def value_ticks(low: float, high: float, about: int) -> list[float]:
+    """Round values (1, 2 or 5 times a power of ten apart), about `about` of them."""
+    raw = max(high - low, 1e-9) / about
     power = 10 ** floor(log10(raw))
-    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.7)
     return [i * step for i in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
 
 
@@ -172,7 +171,7 @@ def verticals(marks: Iterable[Mark], window: Window, height: int) -> str:
 
 def drawing(body: str, height: int, name: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {VIEW} {height}" role="img" '
+        f'<svg viewBox="0 0 {VIEW} {height}" role="img" '
         f'aria-label="{escape(name)}" preserveAspectRatio="none">{body}</svg>'
     )
 
@@ -210,7 +209,7 @@ def panel(spec: Panel, cols: Columns, window: Window, marks: Sequence[Mark] = ()
     def to_y(value):
         return (high - value) / (high - low) * spec.height
 
-    ticks = value_ticks(low, high, max(2, spec.height // 36))
+    ticks = value_ticks(low, high, max(3, spec.height // 25))
     digits = max(0, ceil(-log10(min(np.diff(ticks), default=1)) - 1e-9))
     grid = "".join(f'<path class="grid" d="M0,{to_y(t):.1f}H{VIEW}"/>' for t in ticks)
     grid += "".join(
@@ -266,7 +265,7 @@ def strip(values: Sequence[str], t_s: np.ndarray, window: Window, css: Mapping[s
         room = (end - start) / 100
         need = len(value) * CHAR_PX + 8
         if names and room * VIEW > need:
-            slim = "" if room * 280 > need else " wide"
+            slim = "" if room * 300 > need else " wide"
             texts += (
                 f'<span class="word {css[value]}{slim}" style="left:{start:.2f}%;'
                 f'width:{end - start:.2f}%">{escape(value)}</span>'
@@ -291,7 +290,7 @@ def lane(name: str, marks: Sequence[Mark], window: Window, widths: Mapping[str, 
 
     `widths`: CSS class of the layout -> the plot's width in pixels that it is made for.
     """
-    seen = [m for m in marks if window.holds(m.t_s)]
+    seen = sorted((m for m in marks if window.holds(m.t_s)), key=lambda m: m.t_s)
     if not seen:
         return ""
     rows = "".join(
@@ -302,7 +301,7 @@ def lane(name: str, marks: Sequence[Mark], window: Window, widths: Mapping[str, 
 
 def _pins(marks: Sequence[Mark], window: Window, width_px: int) -> str:
     digits = len(str(marks[-1].number))
-    group_px = 2 * digits * CHAR_PX + 18  # the widest pin, "12-15"
+    group_px = (2 * digits + 1) * CHAR_PX + 14  # the widest pin, "12 +15"
     groups: list[list[Mark]] = []
     for mark in marks:
         x = window.percent(mark.t_s) * width_px / 100
@@ -313,10 +312,12 @@ def _pins(marks: Sequence[Mark], window: Window, width_px: int) -> str:
     places: list[float] = []
     for group in groups:
         mean = sum(window.percent(m.t_s) for m in group) / len(group) * width_px / 100
+        edge = (len(f"{group[0].number}") + (digits + 1) * (len(group) > 1)) * CHAR_PX / 2 + 5
+        mean = min(max(mean, edge), width_px - edge)
         places.append(max(mean, places[-1] + group_px) if places else mean)
     out, free = "", 0.0
     for i, (group, place) in enumerate(zip(groups, places, strict=True)):
-        text = f"{group[0].number}" + (f"-{group[-1].number}" if len(group) > 1 else "")
+        text = f"{group[0].number}" + (f" +{len(group) - 1}" if len(group) > 1 else "")
         labels = list(dict.fromkeys(m.label for m in group))
         label = ", ".join(labels)
         half, need = len(text) * CHAR_PX / 2 + 7, len(label) * CHAR_PX + 4
@@ -340,8 +341,3 @@ def _pins(marks: Sequence[Mark], window: Window, width_px: int) -> str:
         else:
             free = place + half
     return out
-
-
-def finite(value: object) -> bool:
-    """Whether a value read from JSON is a number that can be shown."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -66,19 +66,21 @@ class World:
         self.requests = sorted(requests or [], key=lambda r: r.at_s)
         self.rng = np.random.default_rng(seed)
         self.start_ms = start_ms
-        self.elapsed_ms = 0
-        self.now_ms = start_ms
+        self.elapsed_ms = -STEP_MAX_MS
         self.limits_a = (0.0, 0.0)
         self.events: list[tuple[int, str, str]] = []
+        self._adc_temp_c: float | None = None
+        self._adc_code = 0
         self.truth: list[tuple[int, float, float]] = []
         self.stopped = False
         self._advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
 
     def read(self, address: int, register: int, length: int) -> bytes:
         """Answer a register read; OSError as the bus reports it."""
-        self._bus(address)
-        if self._active("chip", "wrong_chip") and register == 0x3F:
-            return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
+        if self.faults:
+            self._bus(address)
+            if register == 0x3F and self._active("chip", "wrong_chip"):
+                return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
         return self.chip.read(register, length)
 
     def write(self, address: int, register: int, data: bytes) -> None:
@@ -88,7 +90,13 @@ class World:
 
     def adc(self, channel: int) -> int:
         """Return the ADC code of a channel, 16 bits."""
-        temp_c = self._shown("temp_c", self.plant.temp_c)
+        if not self.faults and self.plant.temp_c == self._adc_temp_c:
+            return self._adc_code
+        self._adc_temp_c = self.plant.temp_c
+        self._adc_code = self._convert(self._shown("temp_c", self.plant.temp_c))
+        return self._adc_code
+
+    def _convert(self, temp_c: float) -> int:
         sensor = self.pack.thermistor
         return ntc.adc_u16(
             temp_c,
@@ -143,13 +151,13 @@ class World:
             mean_a += shown_a - current_a
             current_a = shown_a
         self.chip.advance(
-            self.elapsed_ms * 1000,
+            (self.elapsed_ms + STEP_MAX_MS) * 1000,
             current_a * shunt_ohm,
             self._shown("cell_v", plant.bus_v) if self.faults else plant.bus_v,
             plant.die_c,
             mean_a * shunt_ohm,
         )
-        if self.elapsed_ms // 1000 != int(t_s):
+        if self.elapsed_ms % 1000 < dt_ms:
             soc, temp_c = plant.truth()
             self.truth.append((self.elapsed_ms, soc, temp_c))
 

@@ -53,7 +53,7 @@ _ALWAYS = const(0x7C0)  # signals made here: always believed
 _VOLT = const(0x3)
 _CURRENT = const(0xC)
 _TEMP = const(0x30)
-LOST_MAX_MS = const(1000000)  # "never seen", and where the lost counters stop
+LOST_MAX_MS = const(1000000)  # where the counters stop
 DT_MAX_MS = const(1000)  # longest step that delays may count at once
 _TEMP_MAX_MDEGC = const(200000)  # no sensor here reads beyond; -100 to 200 degC
 
@@ -62,8 +62,7 @@ class Plausible:
     """Signals from Frames. `v` holds `FIELDS`; `step` is called once a tick."""
 
     def __init__(self, pack):
-        self.v = v = array("i", [0] * len(FIELDS))
-        v[FE_LOST_MS] = v[TEMP_LOST_MS] = LOST_MAX_MS
+        self.v = array("i", [0] * len(FIELDS))
         self.frozen_step_ua = pack.frozen_step_ua
 
     def step(self, frame, period_ms):

@@ -27,26 +27,18 @@ class Protect:
     """
 
     def __init__(self, pack):
-        n = len(R.ROWS)
-        self.v = array("i", [0] * (STRIDE * n))
+        self.v = array("i", [0] * (STRIDE * len(R.ROWS)))
         self.charger_ua = pack.charger_ua
         self.recover_ms = pack.recover_ms
-        self.signal = bytearray(n)
-        self.flags = bytearray(n)
-        self.sign = array("b", [0] * n)
-        self.limit = array("i", [0] * n)
-        self.release = array("i", [0] * n)
-        self.delay_ms = array("i", [0] * n)
-        self.shed_ms = array("i", [0] * n)
+        # One tuple a row, made once: place in `v`, signal, side, limit and release (both turned so
+        # that larger is worse), delay, shed, and the row itself.
+        self.table = []
         for r, row in enumerate(R.ROWS):
             side = row[R.SIDE]
             limit, release, delay_ms, shed_ms = pack.rule(r)
-            self.signal[r] = row[R.SIGNAL]
-            self.sign[r] = side
-            self.limit[r] = limit * side
-            self.release[r] = release * side
-            self.delay_ms[r] = delay_ms
-            self.shed_ms[r] = shed_ms
+            self.table.append(
+                (STRIDE * r, row[R.SIGNAL], side, limit * side, release * side, delay_ms, shed_ms, row)
+            )
         self.blocked = R.BOTH
         self.shed_left_ms = NO_SHED
         self.latched = False
@@ -69,43 +61,42 @@ class Protect:
         self.blocked = 0
         self.shed_left_ms = NO_SHED
         self.latched = self.warned = False
-        for r in range(len(self.limit)):
-            row = R.ROWS[r]
-            s = self.signal[r]
-            k = STRIDE * r
-            if trust >> s & 1:
-                x = sig[s] if self.sign[r] > 0 else -sig[s]
-                crossed = x > self.limit[r]
-                inside = x <= self.release[r]
-            else:
-                crossed = v[k] == PENDING or row[R.UNTRUSTED] == R.CROSSED
-                inside = False
+        for k, s, side, limit, release, delay_ms, shed_ms, row in self.table:
+            phase = v[k]
             if not closed and row[R.WHEN] == R.CLOSED:
                 crossed = False
                 inside = True
-            phase = v[k]
+            elif trust >> s & 1:
+                x = sig[s] * side
+                crossed = x > limit
+                inside = x <= release
+            else:
+                crossed = phase == PENDING or row[R.UNTRUSTED] == R.CROSSED
+                inside = False
+            if phase == CLEAR and not crossed:
+                continue
             if phase < ACTED:
-                phase = self._toward_trip(r, k, phase, crossed, dt, closed)
+                phase = self._toward_trip(k, phase, crossed, dt, delay_ms)
+                # With every gate open there is nobody to warn: the shed is over as it begins.
+                v[k + 2] = shed_ms if phase == ACTED and not closed else 0
             else:
                 done = self._recovered(row[R.RECOVERY], sig, flags, cleared)
                 phase = self._toward_clear(k, phase, inside, dt, done)
-                if v[k + 2] < self.shed_ms[r]:
-                    v[k + 2] = self.shed_ms[r] if acknowledged else v[k + 2] + dt
+                if v[k + 2] < shed_ms:
+                    v[k + 2] = shed_ms if acknowledged else v[k + 2] + dt
             v[k] = phase
             if phase >= ACTED:
-                self._act(row, self.shed_ms[r] - v[k + 2])
+                self._act(row, shed_ms - v[k + 2])
 
-    def _toward_trip(self, r, k, phase, crossed, dt, closed):
+    def _toward_trip(self, k, phase, crossed, dt, delay_ms):
         v = self.v
         if not crossed:
             v[k + 1] = 0
             return CLEAR
         v[k + 1] = v[k + 1] + dt if phase == PENDING else 0
-        if v[k + 1] < self.delay_ms[r]:
+        if v[k + 1] < delay_ms:
             return PENDING
         v[k + 1] = 0
-        # With every gate open there is nobody to warn: the shed is over before it began.
-        v[k + 2] = 0 if closed else self.shed_ms[r]
         return ACTED
 
     def _toward_clear(self, k, phase, inside, dt, done):

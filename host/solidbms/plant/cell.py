@@ -19,10 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 KELVIN = 273.15
-# Parameters move with SoC and temperature by tangents between refreshes. In 1 s or 0.1 % of charge
-# what the tangents leave out stays under 0.2 mV (tests/host/plant/test_cell.py).
+# Between look-ups parameters follow SoC and temperature by tangents. What those leave out stays
+# under 0.2 mV up to 1.5C (tests/host/plant/test_cell.py); at 7C up to 2 mV for a moment, where
+# heating carries the cell over a temperature of the table.
 REFRESH_S = 1.0
-REFRESH_SOC = 0.001
+REFRESH_SOC = 0.0003
 DT_CACHE = 64
 
 # Bound once and called with the output by position; fmax is several times faster than maximum.
@@ -209,8 +210,8 @@ class Cells:
         self,
         current_a: ArrayLike,
         dt_s: float,
-        ambient_c: ArrayLike,
-        heat_w: ArrayLike = 0.0,
+        ambient_c: float | Array,
+        heat_w: float | Array = 0.0,
     ) -> None:
         """Advance by `dt_s` under constant current.
 
@@ -227,9 +228,9 @@ class Cells:
 
         mul(self._r_now_ohm, self._i, self._drops)
         mul(self._v_to_drops, share, self._parts_v)
-        total(self._parts_v, 0, None, self._over_v)  # mean of V - OCV over the step
+        total(self._parts_v, 0, out=self._over_v)  # mean of V - OCV over the step
         mul(self._over_v, self._i_0, self._own_w)
-        self._outside_w[...] = self.cell.to_ambient_w_per_k * ambient_c + heat_w
+        self._outside_w[...] = ambient_c * self.cell.to_ambient_w_per_k + heat_w
         add(self._own_w, self._outside_w, self._heat_w)
         self._drop_0[...] = self._i_0
         mul(self._change, rise, self._change)
@@ -257,7 +258,7 @@ class Cells:
         to_ambient, capacity = self.cell.to_ambient_w_per_k, self.cell.heat_capacity_j_per_k
         cooling = dt_s * to_ambient / capacity
         k_per_w = dt_s / capacity * (-np.expm1(-cooling) / cooling if cooling else 1.0)
-        decay, rise = np.empty((2, *self._state.shape))
+        decay, rise = np.empty_like(self._state), np.empty_like(self._state)
         decay.T[...] = np.exp([-cooling, 0.0, *-x])
         rise[0] = k_per_w
         rise[1] = dt_s / 3600 / self.capacity_ah

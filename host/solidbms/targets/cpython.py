@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +64,7 @@ class Board:
 
     def record(self, parts: list[array[int]], digest: int) -> None:
         """Hand on one tick's record."""
-        self._record(b"".join([*(part.tobytes() for part in parts), struct.pack("<I", digest)]))
+        self._record(b"".join([*parts, digest.to_bytes(4, "little")]))
 
     def failed(self, error: Exception) -> None:
         """Stop: on this target a lost feature is a mistake to look at, not to live with."""

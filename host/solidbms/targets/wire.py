@@ -34,6 +34,10 @@ class _Reader:
         self.buffer = b""
         self.at = 0
 
+    def rest(self) -> bytes:
+        """Return everything up to the end."""
+        return self.buffer[self.at :] + b"".join(iter(lambda: self.pipe.read(65536), b""))
+
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer at the end."""
         while len(self.buffer) - self.at < size:
@@ -58,7 +62,8 @@ def serve(
 
     tick_bytes: size of one tick's record, its digest (4 bytes) included.
     """
-    read = _Reader(requests).take
+    reader = _Reader(requests)
+    read = reader.take
     again = True
     size = tick_bytes - 4
     while request := read(REQUEST):
@@ -90,5 +95,7 @@ def serve(
         elif op == 0x56:  # V
             answers.write(struct.pack("<Bii", 0, *saved))
         else:
-            raise RuntimeError(f"unknown request {request!r}")
+            # An uncaught exception prints its traceback where the requests go.
+            words = (request + reader.rest()).decode(errors="replace").strip().splitlines()
+            raise RuntimeError(f"firmware died: {words[-1] if words else 'no word'}")
     return not again

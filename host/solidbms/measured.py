@@ -1,0 +1,149 @@
+"""Measured cells: the layouts that cyclers leave, read into one shape and checked."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solidbms.schema import BadInput, shown
+
+Array = NDArray[np.float64]
+
+NAMES = ("t_s", "i_mean_A", "i_A", "v_V", "temp_C", "ah", "chg_Ah", "dis_Ah")
+NEEDED = ("t_s", "i_A", "v_V")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement, a row a moment, time rising strictly; charge current positive.
+
+    t_s from the file's own zero; i_a and v_v as the cycler sampled them; temp_c; ah the counter
+    (0 where it began); moved_as the charge in As that flowed up to each row since the first.
+    """
+
+    t_s: Array
+    i_a: Array
+    v_v: Array
+    temp_c: Array
+    ah: Array
+    moved_as: Array
+
+    def __len__(self) -> int:
+        return len(self.t_s)
+
+    def since(self, row: int) -> Measured:
+        """Return the rows from this one on."""
+        return Measured(*(getattr(self, name)[row:] for name in self.__dataclass_fields__))
+
+
+def read_measured(
+    path: Path,
+    columns: str | None = None,
+    discharge_positive: bool = False,
+    temp_c: float | None = None,
+) -> Measured:
+    """Read a CSV or CSV.gz; BadInput names file, row or column, and what would be valid.
+
+    columns: `t_s=Time,i_A=Current`, for files that use other names. temp_c: for a file without
+    temperature. Rows with the time of the row before replace it; only decreasing time is an error.
+    """
+    table = _table(path, _mapping(columns, path))
+    where = shown(path)
+    t = table["t_s"]
+    back = np.flatnonzero(np.diff(t) < 0)
+    if len(back):
+        k = int(back[0])
+        raise BadInput(f"{where}: row {k + 3}: t_s: time runs back from {t[k]:g} to {t[k + 1]:g}; "
+                       "rising time is valid")  # fmt: skip
+    last = np.flatnonzero(np.append(np.diff(t) > 0, True))
+    if len(last) < 2:
+        raise BadInput(f"{where}: t_s: two rows of different time or more are valid")
+    table = {name: values[last] for name, values in table.items()}
+    sign = -1.0 if discharge_positive else 1.0
+    if "temp_C" in table:
+        temp = table["temp_C"]
+    elif temp_c is None:
+        raise BadInput(f"{where}: temp_C: no such column; --temp-c (or --columns) is valid")
+    else:
+        temp = np.full(len(last), temp_c)
+    t = table["t_s"]
+    i_a = table["i_A"] * sign
+    held_as = np.append(0.0, np.cumsum(i_a[:-1] * np.diff(t)))
+    if "ah" in table:
+        ah = table["ah"] * sign
+    elif "chg_Ah" in table and "dis_Ah" in table:
+        ah = table["chg_Ah"] - table["dis_Ah"]
+    else:
+        ah = held_as / 3600
+    if "i_mean_A" in table:
+        # A row's mean is over the time up to it.
+        moved = np.append(0.0, np.cumsum(table["i_mean_A"][1:] * sign * np.diff(t)))
+    else:
+        moved = (ah - ah[0]) * 3600
+    return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved)
+
+
+def _mapping(columns: str | None, path: Path) -> dict[str, str]:
+    names = {name: name for name in NAMES}
+    for part in filter(None, (columns or "").split(",")):
+        ours, _, theirs = part.partition("=")
+        if ours.strip() not in NAMES or not theirs:
+            raise BadInput(f"{shown(path)}: --columns: {part!r}; NAME=COLUMN with NAME one of "
+                           f"{', '.join(NAMES)} is valid")  # fmt: skip
+        names[ours.strip()] = theirs.strip()
+    return names
+
+
+def _table(path: Path, names: dict[str, str]) -> dict[str, Array]:
+    where = shown(path)
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(line for line in file if not line.startswith("#")))
+    except FileNotFoundError:
+        raise BadInput(f"{where}: no such file; a CSV or CSV.gz is valid") from None
+    except EOFError:
+        raise BadInput(f"{where}: cut short; the whole .gz is valid") from None
+    except (OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{where}: not readable as CSV or CSV.gz: {error}") from None
+    if not rows:
+        raise BadInput(f"{where}: empty; a header and rows are valid")
+    header = [name.strip() for name in rows[0]]
+    for name in NEEDED:
+        if names[name] not in header:
+            raise BadInput(f"{where}: {name}: no column {names[name]!r} among "
+                           f"{', '.join(header)[:120]}; --columns {name}=NAME is valid")  # fmt: skip
+    picked = {name: header.index(theirs) for name, theirs in names.items() if theirs in header}
+    body = [row for row in rows[1:] if row]
+    if not body:
+        raise BadInput(f"{where}: no rows after the header")
+    for k, row in enumerate(body):
+        if len(row) != len(header):
+            raise BadInput(f"{where}: row {k + 2}: {len(row)} columns; {len(header)} are valid")
+    return {name: _numbers(body, at, name, where) for name, at in picked.items()}
+
+
+def _numbers(body: list[list[str]], at: int, name: str, where: str) -> Array:
+    try:
+        values = np.array([row[at] for row in body], dtype=np.float64)
+    except ValueError:
+        values = np.array([np.nan if _bad(row[at]) else 0.0 for row in body])
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        k = int(wrong[0])
+        raise BadInput(f"{where}: row {k + 2}: {name}: {body[k][at]!r} is no number")
+    return values
+
+
+def _bad(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False

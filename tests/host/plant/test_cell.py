@@ -1,0 +1,151 @@
+"""The plant's cells: charge, RC pairs, heat, packs side by side, tangents between look-ups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solidbms.plant.cell import KELVIN, CellData, Cells, load_cell
+
+CELLS = Path(__file__).parents[3] / "boards" / "cells"
+NAMES = ["lg_hg2", "solid_state_15ah"]
+
+
+def plain(**changes: object) -> CellData:
+    """A cell with constant parameters, so that the answers are formulas."""
+    flat = {"soc": [0.0, 1.0], "temp_c": [25.0]}
+    r = {"r0_ohm": [[0.02, 0.02]], "r1_ohm": [[0.01, 0.01]], "r2_ohm": [[0.03, 0.03]]}
+    taus = {"tau1_s": 2.0, "tau2_s": 50.0, "activation_r0_k": 0.0, "activation_rc_k": 0.0}
+    thermal = {"heat_capacity_j_per_k": 40.0, "to_ambient_w_per_k": 0.1}
+    return load_cell(
+        {
+            "name": "plain",
+            "capacity": {"ah": 2.0},
+            "ocv": {"soc": [0.0, 1.0], "v": [3.0, 4.0]},
+            "resistance": flat | r | taus,
+            "thermal": thermal | changes,
+        }
+    )
+
+
+def exact_v(cell: CellData, plant: Cells, current_a: float) -> np.ndarray:
+    """Terminal voltage with the parameters looked up in the tables at the present state."""
+    r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0] * plant.r_scale
+    return cell.ocv_v(plant.soc) + r0 * current_a + plant.v1_v + plant.v2_v
+
+
+steps = st.lists(
+    st.tuples(st.floats(-20, 20), st.sampled_from([0.05, 0.25, 1.0, 0.137])),
+    min_size=1,
+    max_size=100,
+)
+
+
+@given(steps)
+@settings(deadline=None, max_examples=50)
+def test_charge_is_conserved(profile: list[tuple[float, float]]) -> None:
+    plant = Cells(plain(), packs=2, cells=3, soc=0.5)
+    plant.capacity_ah[1, 2] = 1.5
+    plant.refresh()
+    for current_a, dt_s in profile:
+        plant.step(current_a, dt_s, 25.0)
+    charge_ah = sum(i * dt for i, dt in profile) / 3600
+    np.testing.assert_allclose(plant.soc, 0.5 + charge_ah / plant.capacity_ah, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dt_s", [0.05, 1.0, 10.0])
+def test_step_response_is_the_analytic_one(dt_s: float) -> None:
+    plant = Cells(plain(), soc=0.5)
+    for k in range(1, int(100 / dt_s) + 1):
+        plant.step(-5.0, dt_s, 25.0)
+        t_s = k * dt_s
+        assert plant.v1_v[0, 0] == pytest.approx(-5 * 0.01 * (1 - np.exp(-t_s / 2)), abs=1e-9)
+        assert plant.v2_v[0, 0] == pytest.approx(-5 * 0.03 * (1 - np.exp(-t_s / 50)), abs=1e-9)
+        ocv_v = 3.5 - 5 * t_s / 7200
+        expected_v = ocv_v - 0.1 + plant.v1_v[0, 0] + plant.v2_v[0, 0]
+        assert plant.voltage_v(-5.0)[0, 0] == pytest.approx(expected_v, abs=1e-9)
+
+
+def test_heat_without_loss_is_the_electrical_loss() -> None:
+    """Work put in = energy stored by the OCV + heat + what the RC pairs hold (C v^2 / 2)."""
+    cell = plain(to_ambient_w_per_k=0.0)
+    plant = Cells(cell, soc=0.5)
+    rng = np.random.default_rng(1)
+    loss_j = 0.0
+    for current_a in rng.uniform(-10, 10, 400):
+        v1, v2 = plant.v1_v[0, 0], plant.v2_v[0, 0]
+        # integral of I (V - OCV) over 1 s of constant current, pair by pair
+        m1, m2 = (tau * (1 - np.exp(-1 / tau)) for tau in cell.tau_s)
+        steady = current_a * (0.01 * (1 - m1) + 0.03 * (1 - m2))
+        loss_j += current_a * (current_a * 0.02 + m1 * v1 + m2 * v2 + steady)
+        plant.step(float(current_a), 1.0, 25.0)
+    assert 40 * (plant.temp_c[0, 0] - 25) == pytest.approx(loss_j, rel=1e-9)
+
+
+def test_heat_from_outside_and_to_ambient_settle() -> None:
+    plant = Cells(plain(), temp_c=20.0)
+    plant.step(0.0, 400.0, 20.0, heat_w=2.0)  # one time constant: 40 J/K over 0.1 W/K
+    assert plant.temp_c[0, 0] == pytest.approx(20 + 20 * (1 - np.exp(-1)))
+    for _ in range(20):
+        plant.step(0.0, 400.0, 20.0, heat_w=2.0)
+    assert plant.temp_c[0, 0] == pytest.approx(40.0, abs=1e-6)
+
+
+def test_packs_and_cells_side_by_side_equal_each_alone() -> None:
+    cell = load_cell(CELLS / "lg_hg2.toml")
+    rng = np.random.default_rng(2)
+    shape = (3, 4)
+    soc, temp_c = rng.uniform(0.1, 0.95, shape), rng.uniform(-30, 60, shape)
+    many = Cells(cell, *shape, soc=soc, temp_c=temp_c)
+    alone = [[Cells(cell, soc=soc[p, c], temp_c=temp_c[p, c]) for c in range(4)] for p in range(3)]
+    for p, c in np.ndindex(shape):
+        for plant, at in ((many, (p, c)), (alone[p][c], (0, 0))):
+            plant.r_scale[at] = 1 + 0.1 * p
+            plant.capacity_ah[at] = cell.capacity_ah * (1 - 0.01 * c)
+    for plant in (many, *(x for row in alone for x in row)):
+        plant.refresh()
+    heat_w = rng.uniform(0, 3, shape)
+    current_a = np.zeros(3)
+    for _ in range(300):
+        current_a = rng.uniform(-8, 4, 3)
+        many.step(current_a, 0.25, 10.0, heat_w)
+        for p, c in np.ndindex(shape):
+            alone[p][c].step(float(current_a[p]), 0.25, 10.0, float(heat_w[p, c]))
+    for p, c in np.ndindex(shape):
+        one = alone[p][c]
+        assert many.soc[p, c] == one.soc[0, 0]
+        assert many.temp_c[p, c] == pytest.approx(one.temp_c[0, 0], abs=1e-3)
+        v = many.voltage_v(current_a)[p, c]
+        assert v == pytest.approx(one.voltage_v(float(current_a[p]))[0, 0], abs=2e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dt_s", [0.05, 0.25])
+def test_tangents_stay_within_0_2_mv_of_the_tables(name: str, dt_s: float) -> None:
+    cell = load_cell(CELLS / f"{name}.toml")
+    rng = np.random.default_rng(3)
+    worst_v = 0.0
+    for soc, temp_c in ((0.95, -15.0), (0.6, 22.0), (0.3, 45.0)):
+        plant = Cells(cell, soc=soc, temp_c=temp_c)
+        for current_a in np.repeat(rng.uniform(-1.5, 1.0, 75) * cell.capacity_ah, 20).tolist():
+            plant.step(current_a, dt_s, 25.0)
+            error_v = plant.voltage_v(current_a) - exact_v(cell, plant, current_a)
+            worst_v = max(worst_v, abs(float(error_v[0, 0])))
+    assert worst_v < 2e-4
+
+
+def test_the_tables_mean_what_they_say() -> None:
+    cell = load_cell(CELLS / "lg_hg2.toml")
+    at = cell.resistance_ohm(cell.r_soc[3], cell.r_temp_c[2])
+    np.testing.assert_allclose(at, cell.r_ohm[:, 2, 3])
+    top_c = cell.r_temp_c[-1]
+    end, beyond = cell.resistance_ohm(0.5, top_c), cell.resistance_ohm(0.5, top_c + 20)
+    inverse_k = 1 / (top_c + 20 + KELVIN) - 1 / (top_c + KELVIN)
+    np.testing.assert_allclose(beyond, end * np.exp(cell.activation_k * inverse_k))
+    plant = Cells(cell, 1, 5, soc=[[-0.02, 0.0125, 0.5, 0.993, 1.03]], temp_c=-27.0)
+    np.testing.assert_allclose(plant.ocv_v, cell.ocv_v(plant.soc), rtol=0, atol=1e-12)
+    r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0]
+    np.testing.assert_allclose(plant.r0_ohm, r0, rtol=1e-12)

@@ -1,0 +1,164 @@
+"""Rigs that run the firmware of one pack on readings that a test chooses.
+
+`Bench` steps protect and switch on signals; `Rig` runs the whole loop on register codes of the
+INA228 model and ADC codes, time running by the pack's period.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+from bms.core import frame as F
+from bms.core import plausible as P
+from bms.core import rules as R
+from bms.core import switch as W
+from bms.core.pack import Pack
+from bms.core.protect import ACTED, STRIDE, Protect
+from bms.drivers.ina228 import Ina228
+from bms.drivers.ntc import Ntc
+from bms.loop import Bms
+from bms.mailbox import Mailbox
+from solidbms.plant.chips import ina228 as chip_model
+
+ALL_TRUSTED = (1 << P.SIGNALS) - 1
+TICKS_MASK = (1 << 30) - 1
+
+
+def path_open(switch: W.Switch, path: int) -> bool:
+    """Return whether every gate of a path is commanded open."""
+    chg, dsg = switch.v[W.CHG_ON], switch.v[W.DSG_ON]
+    return not (path & R.CHARGE and chg) and not (path & R.DISCHARGE and dsg)
+
+
+class Bench:
+    """Protect and switch of one pack on signals written by the test: `sig`, `flags`."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.protect = Protect(pack)
+        self.switch = W.Switch()
+        self.frame = F.Frame(pack.cells, pack.temps)
+        self.sig = array("i", [0] * len(P.FIELDS))
+        self.sig[P.TRUST] = ALL_TRUSTED
+        self.flags = F.CODE_OK | F.CHIP_OK
+        self.now_ms = 0
+
+    def tick(self, request: int = W.NONE) -> None:
+        """Let a period pass, then run one tick on the signals as they stand."""
+        closed = self.switch.closed()
+        period_ms = self.pack.tick_ms if closed else self.pack.idle_tick_ms
+        self.now_ms += period_ms
+        self.sig[P.DT_MS] = period_ms
+        self.frame.v[F.FLAGS] = self.flags
+        clear, ack = request == W.CLEAR, request == W.ACK
+        self.protect.step(self.sig, self.flags, closed, clear, ack)
+        self.switch.step(self.frame, self.sig, self.protect, request)
+
+    def ticks(self, span_ms: int, request: int = W.NONE) -> None:
+        """Run ticks until span_ms have passed."""
+        end_ms = self.now_ms + span_ms
+        while self.now_ms < end_ms:
+            self.tick(request)
+
+    def close(self) -> None:
+        """Pass the boot test and close both gates."""
+        for _ in range(W.BOOT_FRAMES):
+            self.tick()
+        self.tick(W.CLOSE)
+        assert self.switch.v[W.CHG_ON] and self.switch.v[W.DSG_ON]
+
+    def phase(self, row: int) -> int:
+        """Return the phase of a row."""
+        return self.protect.v[STRIDE * row]
+
+    def acted(self, row: int) -> bool:
+        """Return whether a row has acted and not recovered."""
+        return self.phase(row) >= ACTED
+
+
+class Rig:
+    """The whole loop of one pack; the test sets codes, `nack`, `frozen`, `late_ms`, `fail`."""
+
+    def __init__(self, pack: Pack, start_ms: int = 0) -> None:
+        self.pack = pack
+        self.chip = chip_model.Ina228(pack.chip_address)
+        self.bus_code = 18432  # 3.6 V
+        self.shunt_code = 0
+        self.ntc_code = 32768
+        self.nack = False
+        self.late_ms = 0
+        self.fail = False
+        self.ask = W.NONE
+        self.start_ms = start_ms
+        self.now_ms = 0
+        self.opened = 0  # gate commands that came from an exception
+        self.bms = Bms(self, pack)
+        self.core = self.bms.core
+
+    # What bms.loop.Bms expects of a board.
+    @property
+    def gates(self) -> Rig:
+        """The gates: this rig takes their commands."""
+        return self
+
+    def set(self, chg_on: int, dsg_on: int) -> None:
+        """Take the gate commands."""
+        self.commanded = (chg_on, dsg_on)
+
+    def drivers(self, pack: Pack) -> list[Ina228 | Ntc]:
+        """Return the real drivers on this rig as bus and ADC."""
+        return [Ina228(self, pack), *(Ntc(self, pack, k) for k in range(pack.temps))]
+
+    def readfrom_mem_into(self, address: int, register: int, buffer: bytearray) -> None:
+        """Answer as machine.I2C."""
+        if self.nack or address != self.chip.address:
+            raise OSError(5)
+        buffer[:] = self.chip.read(register, len(buffer))
+
+    def writeto_mem(self, address: int, register: int, data: bytes) -> None:
+        """Answer as machine.I2C."""
+        if self.nack or address != self.chip.address:
+            raise OSError(5)
+        self.chip.write(register, bytes(data))
+
+    def read_u16(self) -> int:
+        """Answer as machine.ADC."""
+        return self.ntc_code
+
+    def ticks_ms(self) -> int:
+        """Return the time, wrapping."""
+        return (self.start_ms + self.now_ms) & TICKS_MASK
+
+    def saved(self) -> tuple[int, int]:
+        """Nothing was saved."""
+        return -1, -1
+
+    def record(self, parts: list[array[int]], digest: int) -> None:
+        """Fail when the test wants a feature lost."""
+        if self.fail:
+            raise RuntimeError("asked for by the test")
+
+    def failed(self, error: Exception) -> None:
+        """Hear of the lost feature."""
+
+    def sleep_until(self, t_ms: int, mailbox: Mailbox) -> bool:
+        """Let the period pass, and what the tick is late."""
+        self.now_ms += self.core.period_ms() + self.late_ms
+        self._convert()
+        if self.ask:
+            mailbox.put(self.ask, 0, self.ticks_ms())
+            self.ask = W.NONE
+        return True
+
+    def _convert(self) -> None:
+        bus_v = self.bus_code * 195.3125e-6
+        self.chip.advance(self.now_ms * 1000, self.shunt_code * 312.5e-9, bus_v, 25.0)
+
+    # What tests use.
+    def tick(self) -> None:
+        """Let a period pass and run the tick at its end: inputs set before are new to it."""
+        self.sleep_until(0, self.bms.mailbox)
+        self.bms._ticks += 1
+        self.bms._protect()
+        self.bms.sleep = None
