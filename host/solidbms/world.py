@@ -77,10 +77,9 @@ class World:
 
     def read(self, address: int, register: int, length: int) -> bytes:
         """Answer a register read; OSError as the bus reports it."""
-        if self.faults:
-            self._bus(address)
-            if register == 0x3F and self._active("chip", "wrong_chip"):
-                return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
+        self._bus(address)
+        if register == 0x3F and self._active("chip", "wrong_chip"):
+            return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
         return self.chip.read(register, length)
 
     def write(self, address: int, register: int, data: bytes) -> None:
@@ -130,9 +129,9 @@ class World:
         return code, self.elapsed_ms < self.end_ms and not self.stopped
 
     def _bus(self, address: int) -> None:
-        if address != self.chip.address or self._active("bus", "nack"):
+        if address != self.chip.address or (self.faults and self._active("bus", "nack")):
             raise OSError(EIO)
-        if self._active("bus", "stuck_bus"):
+        if self.faults and self._active("bus", "stuck_bus"):
             raise OSError(ETIMEDOUT)
 
     def _advance(self, dt_ms: int) -> None:

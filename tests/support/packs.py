@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from bms.core import rules as R
@@ -22,10 +21,10 @@ FAR = 10**9
 def compiled(name: str) -> Compiled:
     """Return a pack of boards/packs; `name@45` is the same with ticks of 45 ms."""
     name, _, tick = name.partition("@")
-    file, cell, path = load(name)
+    file, cell, _ = load(name)
     if tick:
         file = file.model_copy(update={"tick_ms": int(tick)})
-    pack, errors = examine(file, cell, path)
+    pack, errors = examine(file, cell)
     assert not errors, errors
     return pack
 
@@ -47,7 +46,7 @@ def _some(low: float, high: float) -> st.SearchStrategy[float]:
 @st.composite
 def packs(draw: st.DrawFn) -> Compiled:
     """Any pack that packc accepts, from bench_1s on another cell with other numbers."""
-    file, cell, path = load("bench_1s")
+    file, cell, _ = load("bench_1s")
     data = file.model_dump()
     cell_data = cell.model_dump()
     _vary_cell(draw, cell_data)
@@ -74,17 +73,17 @@ def packs(draw: st.DrawFn) -> Compiled:
             data["derating"][key] = _derating(draw)
     for row in R.ROWS:
         _vary_rule(draw, row, data["rules"][row[R.ID]])
-    return accepted(data, cell_data, path)
+    return accepted(data, cell_data)
 
 
-def accepted(data: dict[str, Any], cell_data: dict[str, Any], path: Path) -> Compiled:
+def accepted(data: dict[str, Any], cell_data: dict[str, Any]) -> Compiled:
     """Return the pack, or discard the example when schema or packc refuse it."""
     try:
         file, cell = PackFile.model_validate(data), CellFile.model_validate(cell_data)
     except ValueError:
         assume(False)
         raise
-    pack, errors = examine(file, cell, path)
+    pack, errors = examine(file, cell)
     assume(not errors)
     return pack
 

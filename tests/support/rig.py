@@ -7,12 +7,15 @@ INA228 model and ADC codes, time running by the pack's period.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable
+from fractions import Fraction
 
 from bms.core import frame as F
 from bms.core import plausible as P
 from bms.core import rules as R
 from bms.core import switch as W
+from bms.core.fixed import interp
 from bms.core.pack import Pack
 from bms.core.protect import ACTED, STRIDE, Protect
 from bms.drivers.ina228 import Ina228
@@ -23,6 +26,8 @@ from solidbms.plant.chips import ina228 as chip_model
 
 ALL_TRUSTED = (1 << P.SIGNALS) - 1
 TICKS_MASK = (1 << 30) - 1
+BUS_UV = 195.3125  # a code of VBUS and of the shunt, table 8-1 of the data sheet
+SHUNT_NV = 312.5
 
 
 def path_open(switch: W.Switch, path: int) -> bool:
@@ -78,7 +83,7 @@ class Bench:
 
 
 class Rig:
-    """The whole loop of one pack; the test sets codes, `nack`, `frozen`, `late_ms`, `fail`."""
+    """The whole loop of one pack; the test sets codes, `nack`, `late_ms` and `fail`."""
 
     def __init__(self, pack: Pack, start_ms: int = 0) -> None:
         self.pack = pack
@@ -89,10 +94,9 @@ class Rig:
         self.nack = False
         self.late_ms = 0
         self.fail = False
-        self.ask = W.NONE
         self.start_ms = start_ms
         self.now_ms = 0
-        self.opened = 0  # gate commands that came from an exception
+        self.commanded = (0, 0)
         self.bms = Bms(self, pack)
         self.core = self.bms.core
 
@@ -143,22 +147,63 @@ class Rig:
         """Hear of the lost feature."""
 
     def sleep_until(self, t_ms: int, mailbox: Mailbox) -> bool:
-        """Let the period pass, and what the tick is late."""
-        self.now_ms += self.core.period_ms() + self.late_ms
-        self._convert()
-        if self.ask:
-            mailbox.put(self.ask, 0, self.ticks_ms())
-            self.ask = W.NONE
+        """Return at once: `tick` lets time pass."""
         return True
 
-    def _convert(self) -> None:
-        bus_v = self.bus_code * 195.3125e-6
-        self.chip.advance(self.now_ms * 1000, self.shunt_code * 312.5e-9, bus_v, 25.0)
-
     # What tests use.
-    def tick(self) -> None:
-        """Let a period pass and run the tick at its end: inputs set before are new to it."""
-        self.sleep_until(0, self.bms.mailbox)
-        self.bms._ticks += 1
-        self.bms._protect()
-        self.bms.sleep = None
+    def tick(self, request: int = W.NONE) -> None:
+        """Let a period pass, then run one tick: what was set before happened just after the last.
+
+        request: put in the mailbox in between.
+        """
+        self.now_ms += self.core.period_ms() + self.late_ms
+        bus_v = self.bus_code * BUS_UV * 1e-6
+        self.chip.advance(self.now_ms * 1000, self.shunt_code * SHUNT_NV * 1e-9, bus_v, 25.0)
+        if request:
+            self.bms.mailbox.put(request, 0, self.ticks_ms())
+        self.bms.step()
+
+    def close(self) -> None:
+        """Boot on believable readings and close both gates."""
+        for _ in range(20):
+            if self.core.switch.v[W.STATE] != W.BOOT:
+                break
+            self.tick()
+        self.tick(W.CLOSE)
+        assert self.commanded == (1, 1)
+
+    def phase(self, row: int) -> int:
+        """Return the phase of a row."""
+        return self.core.rules.v[STRIDE * row]
+
+    def acted(self, row: int) -> bool:
+        """Return whether a row has acted and not recovered."""
+        return self.phase(row) >= ACTED
+
+
+def level_codes(pack: Pack, signal: int) -> tuple[range, Callable[[int], int], str] | None:
+    """Return (codes, value in firmware units of a code, input of `Rig`), None without codes.
+
+    Codes are ordered so that the signal never falls. Values by the chip's data sheet: VBUS 195.3125
+    uV a code, current 312.5 nV / shunt a code as the pack's fraction states it.
+    """
+
+    def current(code: int) -> int:
+        return (Fraction(code * pack.ua_num, pack.ua_den)).__floor__()
+
+    full = range(-(1 << 19) + 1, 1 << 19)
+    if signal in (P.CELL_MAX_UV, P.CELL_MIN_UV):
+        return range(1 << 19), lambda c: c * 3125 // 16 // pack.cells, "bus_code"
+    if signal == P.CHARGE_UA:
+        return full, current, "shunt_code"
+    if signal == P.DISCHARGE_UA:
+        return full[::-1], lambda c: -current(c), "shunt_code"
+    if signal in (P.TEMP_MAX_MDEGC, P.TEMP_MIN_MDEGC):
+        codes = range(pack.ntc_low, pack.ntc_high + 1)[::-1]  # an NTC falls as it warms
+        return codes, lambda c: interp(pack.ntc_mdegc, c), "ntc_code"
+    return None
+
+
+def first_above(codes: range, value: Callable[[int], int], limit: int) -> int:
+    """Return the index of the first code whose value is above the limit."""
+    return bisect_right(codes, limit, key=value)

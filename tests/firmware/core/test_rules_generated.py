@@ -1,0 +1,483 @@
+"""Every row of the table on every pack, derived from the row: a new row is tested as it stands.
+
+Each row is alone in its pack (`support.packs.alone`): what others do at the same time is the
+business of test_anything. `test_*_by_signal` write the signal, so that they hold for a signal
+nobody has thought of yet; `test_*_by_register` go through driver, chip and loop.
+"""
+
+from __future__ import annotations
+
+import pytest
+from bms.core import frame as F
+from bms.core import plausible as P
+from bms.core import rules as R
+from bms.core import switch as W
+from bms.core.pack import Pack
+from bms.core.protect import ACTED, CLEAR, NO_SHED, RELEASING
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solidbms.packc import Rule
+from support.packs import NAMES, alone, compiled
+from support.rig import Bench, Rig, first_above, level_codes, path_open
+
+# Delays and sheds that are no multiple of the tick: bench_1s with ticks of 45 ms.
+PACKS = [*NAMES, "bench_1s@45"]
+IDS = [row[R.ID] for row in R.ROWS]
+CASES = [pytest.param(p, k, id=f"{p}-{name}") for p in PACKS for k, name in enumerate(IDS)]
+each_row = pytest.mark.parametrize(("name", "row"), CASES)
+
+# What each recovery needs; the others must not do.
+STIMULI = ("nothing", "charger", "load gone", "clear")
+RECOVERS_BY = {
+    R.SELF: STIMULI,
+    R.CHARGER: ("charger",),
+    R.LOAD_GONE: ("load gone", "clear"),
+    R.HAND: ("clear",),
+}
+
+
+class Case:
+    """One row, alone in its pack, gates closed, its signal inside the release."""
+
+    def __init__(self, name: str, row: int, closed: bool = True) -> None:
+        pack = compiled(name)
+        self.row = row
+        self.rule: Rule = pack.rules[row]
+        self.tick_ms = pack.file.tick_ms
+        self.promise_ms = self.rule.promise_ms(self.tick_ms)
+        self.pack: Pack = alone(pack.blob, row)
+        spec = self.rule.row
+        self.side, self.path, self.signal = spec[R.SIDE], spec[R.PATH], spec[R.SIGNAL]
+        self.trips = spec[R.LEVEL] == R.TRIP
+        self.sheds = spec[R.SHED] == R.SHEDS
+        self.recovery = spec[R.RECOVERY]
+        self.bench = Bench(self.pack)
+        self.put(self.rule.release)
+        if closed:
+            self.bench.close()
+
+    def put(self, value: int) -> None:
+        self.bench.sig[self.signal] = value
+
+    @property
+    def beyond(self) -> int:
+        return self.rule.limit + self.side
+
+    @property
+    def gate_open(self) -> bool:
+        return path_open(self.bench.switch, self.path)
+
+    @property
+    def reacted(self) -> bool:
+        return self.gate_open if self.trips else self.bench.acted(self.row)
+
+    def trip(self) -> int:
+        """Cross the limit and run until the reaction; return how long it took."""
+        start_ms = self.bench.now_ms
+        self.put(self.beyond)
+        while not self.reacted:
+            self.bench.tick()
+            assert self.bench.now_ms - start_ms <= self.promise_ms, "later than promised"
+        return self.bench.now_ms - start_ms
+
+    def recover(self, stimulus: str, span_ms: int, value: int) -> int | None:
+        """Hold a value and a stimulus; return when the row became clear, None if it did not."""
+        bench = self.bench
+        self.put(value)
+        if stimulus == "charger":
+            bench.sig[P.CHARGE_UA] = self.pack.charger_ua + 1
+        if stimulus == "load gone":
+            bench.flags |= F.LOAD_GONE
+        start_ms = bench.now_ms
+        while bench.now_ms - start_ms < span_ms:
+            bench.tick(W.CLEAR if stimulus == "clear" else W.NONE)
+            if bench.phase(self.row) == CLEAR:
+                return bench.now_ms - start_ms
+        return None
+
+
+@each_row
+def test_row_fits_the_table(name: str, row: int):
+    spec = R.ROWS[row]
+    assert IDS.count(spec[R.ID]) == 1
+    assert len(spec) == R.SHED + 1
+    assert 0 <= spec[R.SIGNAL] < P.SIGNALS
+    assert spec[R.SIDE] in (R.ABOVE, R.BELOW)
+    assert spec[R.LEVEL] in range(len(R.LEVELS))
+    assert spec[R.PATH] in range(1, len(R.PATHS))
+    assert spec[R.RECOVERY] in RECOVERS_BY
+    assert spec[R.WHEN] in (R.ALWAYS, R.CLOSED)
+    assert spec[R.UNTRUSTED] in (R.HOLD, R.CROSSED)
+    assert spec[R.SHED] == R.CUT or spec[R.LEVEL] == R.TRIP, "only a trip can be announced"
+    assert tuple(Pack(compiled(name).blob).rule(row)) == (
+        compiled(name).rules[row].limit,
+        compiled(name).rules[row].release,
+        compiled(name).rules[row].delay_ms,
+        compiled(name).rules[row].shed_ms,
+    )
+
+
+@each_row
+def test_at_its_limit_nothing_happens_by_signal(name: str, row: int):
+    case = Case(name, row)
+    case.put(case.rule.limit)
+    case.bench.ticks(case.promise_ms + 1000)
+    assert case.bench.phase(row) == CLEAR
+    assert case.bench.switch.v[W.STATE] == W.ON
+
+
+@each_row
+def test_acts_between_its_delay_and_its_promise_by_signal(name: str, row: int):
+    case = Case(name, row)
+    took_ms = case.trip()
+    # The tick that first sees the crossing comes one tick after it here, at best right with it.
+    assert took_ms - case.tick_ms >= case.rule.delay_ms + case.rule.shed_ms
+    assert case.bench.acted(row)
+    if case.trips:
+        other = (R.CHARGE | R.DISCHARGE) & ~case.path
+        assert not path_open(case.bench.switch, other) or not other, "the other path stays"
+        assert case.bench.protect.blocked == case.path
+    else:
+        assert case.bench.protect.blocked == 0
+        assert case.bench.switch.v[W.STATE] == W.ON
+    assert case.bench.protect.warned == (R.ROWS[row][R.LEVEL] == R.WARN)
+
+
+@each_row
+def test_one_tick_short_of_its_delay_it_starts_again(name: str, row: int):
+    case = Case(name, row)
+    for _ in range(3):
+        case.put(case.beyond)
+        seen_ms = 0
+        while seen_ms < case.rule.delay_ms:  # this many ms after the tick that saw it
+            case.bench.tick()
+            assert not case.bench.acted(row)
+            seen_ms += case.tick_ms
+        case.put(case.rule.limit)
+        case.bench.tick()
+        assert case.bench.phase(row) == CLEAR
+
+
+@each_row
+def test_a_shed_is_announced_and_ends_with_the_acknowledgement(name: str, row: int):
+    case = Case(name, row)
+    if not case.sheds:
+        case.trip()
+        assert case.bench.protect.shed_left_ms == NO_SHED
+        return
+    case.put(case.beyond)
+    while not case.bench.acted(row):
+        case.bench.tick()
+    assert case.bench.protect.shed_left_ms == case.rule.shed_ms > 0
+    assert case.bench.protect.warned
+    assert case.bench.switch.v[W.STATE] == W.SHEDDING
+    assert not case.gate_open
+    case.bench.tick()
+    assert case.bench.protect.shed_left_ms == case.rule.shed_ms - case.tick_ms
+    assert not case.gate_open
+    case.bench.tick(W.ACK)
+    assert case.gate_open
+    case.bench.ticks(1000)
+    assert case.gate_open
+
+
+@each_row
+def test_with_gates_open_it_acts_without_a_shed_or_is_not_watched(name: str, row: int):
+    case = Case(name, row, closed=False)
+    case.put(case.beyond)
+    case.bench.ticks(case.rule.delay_ms + 3 * case.pack.idle_tick_ms)
+    watched = R.ROWS[row][R.WHEN] == R.ALWAYS
+    assert case.bench.acted(row) == watched
+    assert case.bench.protect.blocked == (case.path if watched and case.trips else 0)
+
+
+@each_row
+def test_a_row_watched_while_closed_recovers_open(name: str, row: int):
+    case = Case(name, row)
+    case.trip()
+    case.bench.tick(W.OPEN)
+    at_once = R.ROWS[row][R.WHEN] == R.CLOSED
+    case.bench.tick()
+    assert (case.bench.phase(row) == RELEASING) == at_once
+
+
+@each_row
+@pytest.mark.parametrize("stimulus", STIMULI)
+def test_recovers_as_its_row_says(name: str, row: int, stimulus: str):
+    case = Case(name, row)
+    if stimulus == "charger" and case.signal == P.CHARGE_UA:
+        pytest.skip("the row watches the charge current itself")
+    case.trip()
+    recover_ms = case.pack.recover_ms
+    idle_ms = case.pack.idle_tick_ms
+    if R.ROWS[row][R.WHEN] == R.ALWAYS:
+        # Outside the release, be it by one unit, nothing helps.
+        outside = case.rule.release + case.side
+        assert case.recover(stimulus, 3 * recover_ms, outside) is None
+    took_ms = case.recover(stimulus, 3 * recover_ms, case.rule.release)
+    if stimulus not in RECOVERS_BY[case.recovery]:
+        assert took_ms is None
+        assert case.bench.acted(row)
+        assert case.gate_open or not case.trips
+        return
+    assert took_ms is not None
+    assert took_ms <= recover_ms + 2 * idle_ms
+    if R.ROWS[row][R.WHEN] == R.ALWAYS:
+        assert took_ms >= recover_ms
+    latched = case.sheds or case.recovery >= R.LOAD_GONE
+    case.bench.ticks(1000)
+    if case.trips and case.path & R.DISCHARGE and latched:
+        assert case.gate_open, "cut or wants a person: stays open until asked"
+        case.bench.tick(W.CLOSE)
+    assert case.bench.switch.v[W.STATE] == W.ON
+    assert case.bench.switch.v[W.CHG_ON] and case.bench.switch.v[W.DSG_ON]
+
+
+@each_row
+def test_charger_current_must_exceed_the_threshold(name: str, row: int):
+    case = Case(name, row)
+    if case.recovery != R.CHARGER:
+        return
+    case.trip()
+    case.bench.sig[P.CHARGE_UA] = case.pack.charger_ua
+    assert case.recover("nothing", 3 * case.pack.recover_ms, case.rule.release) is None
+    case.bench.sig[P.CHARGE_UA] = case.pack.charger_ua + 1
+    case.bench.sig[P.TRUST] &= ~(1 << P.CHARGE_UA)
+    assert case.recover("nothing", 1000, case.rule.release) is None
+
+
+@each_row
+def test_clear_must_come_after_the_wait(name: str, row: int):
+    case = Case(name, row)
+    if case.recovery not in (R.HAND, R.LOAD_GONE):
+        return
+    case.trip()
+    case.put(case.rule.release)
+    case.bench.tick(W.CLEAR)
+    assert case.recover("nothing", 3 * case.pack.recover_ms, case.rule.release) is None
+    case.bench.tick(W.CLEAR)
+    assert case.bench.phase(row) == CLEAR
+
+
+@each_row
+def test_an_untrusted_signal_does_as_the_row_says(name: str, row: int):
+    case = Case(name, row)
+    crossed = R.ROWS[row][R.UNTRUSTED] == R.CROSSED
+    case.bench.sig[P.TRUST] &= ~(1 << case.signal)
+    case.put(case.beyond)  # what is not believed does not start a row
+    case.bench.ticks(case.rule.delay_ms + case.rule.shed_ms + 500)
+    assert case.bench.acted(row) == crossed
+
+
+@each_row
+def test_what_was_pending_goes_on_untrusted_and_what_acted_stays(name: str, row: int):
+    case = Case(name, row)
+    case.put(case.beyond)
+    case.bench.tick()
+    case.bench.sig[P.TRUST] &= ~(1 << case.signal)
+    case.put(case.rule.release)
+    case.bench.ticks(case.rule.delay_ms + case.rule.shed_ms + case.tick_ms)
+    assert case.reacted
+    if R.ROWS[row][R.WHEN] == R.ALWAYS:
+        span_ms = 3 * case.pack.recover_ms
+        assert case.recover("clear", span_ms, case.rule.release) is None
+
+
+@each_row
+def test_crossing_back_and_forth_never_chatters(name: str, row: int):
+    case = Case(name, row)
+    ticks = st.integers(1, 40)
+    inside_max = -(-case.pack.recover_ms // case.tick_ms)  # one tick less than recovers
+
+    @settings(max_examples=8)
+    @given(st.lists(st.tuples(st.sampled_from("bloi"), ticks), min_size=1, max_size=20))
+    def swing(moves: list[tuple[str, int]]) -> None:
+        case = Case(name, row)
+        bench = case.bench
+        where = {
+            "b": case.beyond,
+            "l": case.rule.limit,
+            "o": case.rule.release + case.side,  # outside the release, by one unit
+            "i": case.rule.release,
+        }
+        case.trip()
+        inside = entries = closings = 0
+        was_acted, was_open = True, case.gate_open
+        for place, count in moves:
+            case.put(where[place])
+            for _ in range(count):
+                beyond_release = (where[place] - case.rule.release) * case.side > 0
+                inside = 0 if beyond_release else inside + 1
+                if not was_acted or inside > inside_max or not bench.switch.closed():
+                    case.put(case.beyond)
+                    inside = 0
+                bench.tick(W.CLEAR)
+                entries += bench.acted(row) and not was_acted
+                closings += was_open and not case.gate_open
+                was_acted, was_open = bench.acted(row), case.gate_open
+        assert (entries, closings) == (0, 0)
+
+    swing()
+
+
+@each_row
+def test_swinging_round_the_limit_acts_once_at_most(name: str, row: int):
+    case = Case(name, row)
+    entries = 0
+    for k in range(400):
+        was = case.bench.acted(row)
+        case.put(case.beyond if k % 2 else case.rule.limit)
+        case.bench.tick()
+        entries += case.bench.acted(row) and not was
+    at_once = case.rule.delay_ms == 0 and case.rule.limit != case.rule.release
+    assert entries <= 1
+    assert entries == 1 or not at_once
+
+
+# Through driver, chip and loop ------------------------------------------------------------------
+
+
+def _nack(rig: Rig, on: bool) -> None:
+    rig.nack = on
+
+
+def _cut_sensor(rig: Rig, on: bool) -> None:
+    rig.ntc_code = 65535 if on else 32768
+
+
+def _freeze(rig: Rig, on: bool) -> None:
+    rig.chip.frozen = {"vbus"} if on else set()
+    step = rig.pack.frozen_step_ua * rig.pack.ua_den // rig.pack.ua_num + 1
+    rig.shunt_code = step if on else 0
+    rig.bus_code += on
+
+
+def _run_late(rig: Rig, on: bool) -> None:
+    rig.late_ms = rig.core.rules.limit[P_ROW[P.OVERRUN_MS]] + 1 if on else 0
+
+
+def _lose_feature(rig: Rig, on: bool) -> None:
+    rig.fail = on
+
+
+P_ROW = {row[R.SIGNAL]: k for k, row in enumerate(R.ROWS)}
+# Signals that count time since something was lost: what loses it.
+LOSSES = {P.FE_LOST_MS: _nack, P.TEMP_LOST_MS: _cut_sensor, P.FROZEN_MS: _freeze}
+
+
+class Real:
+    """One row, alone in its pack, on the whole loop: gates closed, readings calm."""
+
+    def __init__(self, name: str, row: int) -> None:
+        pack = compiled(name)
+        self.row = row
+        self.rule = pack.rules[row]
+        self.spec = self.rule.row
+        self.promise_ms = self.rule.promise_ms(pack.file.tick_ms)
+        self.rig = Rig(alone(pack.blob, row), start_ms=(1 << 30) - 3000)
+        level = level_codes(self.rig.pack, self.spec[R.SIGNAL])
+        if level:
+            self.codes, self.value, self.input = level
+            self.set_code(self.edge(self.rule.release)[0])
+        self.rig.close()
+
+    def edge(self, limit: int) -> tuple[int, int]:
+        """Return the last code that is not past a limit and the next one, which is."""
+        codes = self.codes
+        if self.spec[R.SIDE] > 0:
+            k = first_above(codes, self.value, limit)
+            return codes[k - 1], codes[k]
+        k = first_above(codes, self.value, limit - 1)
+        return codes[k], codes[k - 1]
+
+    def set_code(self, code: int) -> None:
+        setattr(self.rig, self.input, code)
+
+    @property
+    def reacted(self) -> bool:
+        if self.spec[R.LEVEL] == R.TRIP:
+            return path_open(self.rig.core.switch, self.spec[R.PATH])
+        return self.rig.acted(self.row)
+
+    def until(self, deadline_ms: int) -> int:
+        """Tick until it reacts; return when. Fails past the deadline."""
+        while not self.reacted:
+            self.rig.tick()
+            assert self.rig.now_ms <= deadline_ms, "later than promised"
+        return self.rig.now_ms
+
+
+@each_row
+def test_one_lsb_decides_by_register(name: str, row: int):
+    if level_codes(Pack(compiled(name).blob), R.ROWS[row][R.SIGNAL]) is None:
+        return  # the next tests are for these
+    real = Real(name, row)
+    below, beyond = real.edge(real.rule.limit)
+    real.set_code(below)
+    end_ms = real.rig.now_ms + real.promise_ms + 500
+    while real.rig.now_ms < end_ms:
+        real.rig.tick()
+        assert real.rig.phase(row) == CLEAR
+    real.set_code(beyond)
+    start_ms = real.rig.now_ms
+    took_ms = real.until(start_ms + real.promise_ms) - start_ms
+    assert took_ms >= real.rule.delay_ms + real.rule.shed_ms
+
+
+@each_row
+def test_lost_for_one_tick_more_decides_by_register(name: str, row: int):
+    lose = LOSSES.get(R.ROWS[row][R.SIGNAL])
+    if lose is None:
+        return
+    real = Real(name, row)
+    rig, tick_ms = real.rig, real.rig.pack.tick_ms
+    enough = real.rule.limit // tick_ms
+    lose(rig, True)
+    for _ in range(enough):
+        rig.tick()
+        assert rig.phase(row) == CLEAR
+    lose(rig, False)
+    rig.tick()
+    rig.tick()
+    assert rig.core.plausible.v[real.spec[R.SIGNAL]] == 0
+    crossed_ms = rig.now_ms + real.rule.limit  # just when the signal passes its limit
+    lose(rig, True)
+    gate_ms = real.until(crossed_ms + real.promise_ms)
+    assert gate_ms >= crossed_ms + real.rule.delay_ms + real.rule.shed_ms
+
+
+@each_row
+def test_late_by_one_ms_more_decides_by_register(name: str, row: int):
+    if R.ROWS[row][R.SIGNAL] != P.OVERRUN_MS:
+        return
+    real = Real(name, row)
+    rig, limit = real.rig, real.rule.limit
+    rig.late_ms = limit
+    for _ in range(300):
+        rig.tick()
+        assert rig.phase(row) == CLEAR
+    rig.late_ms = limit + 1
+    crossed_ms = rig.now_ms + rig.pack.tick_ms + limit
+    real.until(crossed_ms + real.promise_ms + 2 * rig.late_ms)  # its two ticks are late as well
+
+
+@each_row
+def test_a_lost_feature_by_register(name: str, row: int):
+    if R.ROWS[row][R.SIGNAL] != P.FEATURES_LOST:
+        return
+    real = Real(name, row)
+    real.rig.fail = True
+    start_ms = real.rig.now_ms
+    real.until(start_ms + real.promise_ms)
+
+
+def test_every_signal_that_a_row_watches_has_a_way_by_register():
+    pack = Pack(compiled(NAMES[0]).blob)
+    for row in R.ROWS:
+        signal = row[R.SIGNAL]
+        known = signal in LOSSES or signal in (P.OVERRUN_MS, P.FEATURES_LOST)
+        if not known and level_codes(pack, signal) is None:
+            pytest.skip(f"{row[R.ID]}: only tested by signal")
+
+
+assert ACTED  # phases from here on count as acted
