@@ -12,7 +12,7 @@ from solidbms.record import read
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two records part: tick (from 0), time, field, both values; or a word on the layout."""
+    """Where two records part: tick (from 0), time, field, both values."""
 
     tick: int
     t_ms: int
@@ -25,7 +25,7 @@ class Difference:
 
 
 def compare(a: Path, b: Path) -> tuple[Difference | str | None, int]:
-    """Return (first difference or None, ticks compared); a text where layouts or lengths differ."""
+    """Return (first difference or None, ticks compared); a text where layout or length differs."""
     one, other = read(a), read(b)
     if one.names != other.names:
         extra = sorted(set(one.names) ^ set(other.names))[:3]
@@ -46,5 +46,6 @@ def compare(a: Path, b: Path) -> tuple[Difference | str | None, int]:
             int(other.words[tick, column]),
         ), ticks
     if len(one.words) != len(other.words):
-        return f"equal for {ticks} ticks, then one ends: {len(one.words)} and {len(other.words)}", ticks
+        lengths = f"{len(one.words)} and {len(other.words)}"
+        return f"equal for {ticks} ticks, then one ends: {lengths}", ticks
     return None, ticks

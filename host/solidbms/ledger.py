@@ -53,8 +53,8 @@ def errors(file: PackFile) -> list[str]:
     if answered or file.use == "bench":
         return []
     return [
-        f"parts: use {file.use!r} does not arm without commanded_fuse or charger_inhibit: a welded "
-        'charge FET could not be answered; valid: one of them, or use = "bench" (attended)'
+        f"parts: use {file.use!r} does not arm without commanded_fuse or charger_inhibit: a "
+        'welded charge FET could not be answered; valid: one of them, or use = "bench"'
     ]
 
 

@@ -7,6 +7,7 @@ import struct
 from array import array
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -210,7 +211,7 @@ def _check_cell(cell: CellFile, errors: list[str]) -> None:
 
 
 def _rising(values: list[float], step: float) -> bool:
-    return all(b - a > step for a, b in zip(values, values[1:], strict=False))
+    return all(b - a > step for a, b in pairwise(values))
 
 
 def _check_limits(
@@ -288,7 +289,7 @@ def _blob(
     for name, (xs, ys) in tables.items():
         if not _rising(xs, 0):
             errors.append(f"{name}: rising steps are valid")
-        if any(abs(b - a) > DY_MAX for a, b in zip(ys, ys[1:], strict=False)):
+        if any(abs(b - a) > DY_MAX for a, b in pairwise(ys)):
             errors.append(f"{name}: steps of at most {DY_MAX} between neighbours are valid")
     words = [fields[name] for name in blob_layout.FIELDS]
     for rule in pack_rules:

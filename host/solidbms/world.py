@@ -1,7 +1,7 @@
-"""What the firmware's pins end in: chips, gates, clock, and the faults between them and the plant.
+"""What the firmware's pins end in: chips, gates, clock, and the faults that come between.
 
-A plant gives bus voltage, current and temperature and hears of the gates; see `Drive` (plant.drive)
-and `Measured` (replay).
+A plant gives bus voltage, current and temperature and hears of the gates; see `Drive`
+(plant.drive) and `Playback` (replay).
 """
 
 from __future__ import annotations

@@ -36,9 +36,10 @@ class Protect:
         for r, row in enumerate(R.ROWS):
             side = row[R.SIDE]
             limit, release, delay_ms, shed_ms = pack.rule(r)
-            self.table.append(
-                (STRIDE * r, row[R.SIGNAL], side, limit * side, release * side, delay_ms, shed_ms, row)
-            )
+            limit *= side
+            release *= side
+            entry = (STRIDE * r, row[R.SIGNAL], side, limit, release, delay_ms, shed_ms, row)
+            self.table.append(entry)
         self.blocked = R.BOTH
         self.shed_left_ms = NO_SHED
         self.latched = False

@@ -85,7 +85,7 @@ class Switch:
                 state = self._close(blocked)
         elif state != SHIP:
             state = self._running(state, protect, request)
-        live = state == ON or state == SHEDDING or state == TRIPPED
+        live = ON <= state <= TRIPPED
         v[STATE] = state
         v[CHG_ON] = 1 if live and not blocked & R.CHARGE else 0
         v[DSG_ON] = 1 if live and state != TRIPPED and not blocked & R.DISCHARGE else 0

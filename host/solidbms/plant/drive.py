@@ -74,8 +74,8 @@ class Drive:
         self._heat_w = sum(h.w for h in scenario.heat if h.from_s <= t_s < h.until_s)
 
     def _asked(self, load: Load, t_s: float) -> float:
-        if load.current_a is not None:
-            return load.current_a
+        if load.profile is None:
+            return load.current_a or 0.0
         profile = self._profiles[load.profile]
         return float(profile[int(t_s - load.from_s) % len(profile)])
 

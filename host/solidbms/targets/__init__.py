@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
 from typing import Any
 
 from solidbms.targets import cpython, unix
@@ -16,6 +15,5 @@ TARGETS: dict[str, Callable[..., Any]] = {"cpython": cpython.run, "unix": unix.r
 def default() -> str:
     """Return the target nearest to the chip that this machine has."""
     return "unix" if unix.interpreter() else "cpython"
-
 
 

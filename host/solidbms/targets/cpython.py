@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bms.core.pack import Pack
 from bms.drivers.ina228 import Ina228
@@ -49,7 +50,7 @@ class Board:
         self._saved = saved
         self._record = record
 
-    def drivers(self, pack: Pack) -> list[Ina228 | Ntc]:
+    def drivers(self, pack: Any) -> list[Ina228 | Ntc]:
         """Return what fills the Frame."""
         sensors = [Ntc(_Adc(self.world, k), pack, k) for k in range(pack.temps)]
         return [Ina228(_Bus(self.world), pack), *sensors]
