@@ -66,11 +66,14 @@ def _row(rule: Rule, tick_ms: int) -> str:
     name = rule.signal.rsplit("_", 1)[0]
     trips = f"{name} {side} {rule.limit / factor:g} {unit}".rstrip()
     releases = f"{rule.release / factor:g} {unit}".rstrip()
+    recovery = rules.RECOVERIES[row[rules.RECOVERY]]
+    if row[rules.RECOVERY] == rules.LOAD_GONE and not ina228.SEES_LOAD:
+        recovery += " (this front end cannot see it: by hand)"
     when = "" if row[rules.WHEN] == rules.ALWAYS else f", watched: {rules.WHENS[row[rules.WHEN]]}"
     return (
         f"  {rule.id:<13}{rules.LEVELS[row[rules.LEVEL]]:<6}{rules.PATHS[row[rules.PATH]]:<10}"
         f"{trips:<22}{releases:<14}{rule.age_ms:>6}{rule.delay_ms:>8}{rule.shed_ms:>8}"
-        f"{rule.promise_ms(tick_ms):>9}  {rules.RECOVERIES[row[rules.RECOVERY]]}{when}"
+        f"{rule.promise_ms(tick_ms):>9}  {recovery}{when}"
     )
 
 

@@ -108,7 +108,8 @@ One row a second: the first tick of it.
 | | `bound_end_pct`, `scored_from_s`: estimate against truth once a second, from its start |
 | `soc_later` | the same from 20 minutes on (replay) |
 | `trips` | every time a row acted: `rule`, `level`, `path`, `signal`, `limit` (firmware units), |
-| | `crossed_ms` (last tick inside), `acted_ms`, `gate_ms`, `promise_ms`, `measured_ms`, `shed_ms` |
+| | `crossed_ms` (last tick inside), `acted_ms`, `gate_ms`, `promise_ms`, `measured_ms`, |
+| | `shed_ms` |
 | `limits` | what the report draws: V, A, degC |
 
 ## pack.bin

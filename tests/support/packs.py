@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from bms.core import rules as R
 from bms.core.pack import RULE_SIZE, Pack
@@ -39,44 +39,70 @@ def alone(blob: bytes, row: int) -> Pack:
     return pack
 
 
-def _some(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.one_of(st.floats(low, high), st.sampled_from((low, high)))
+class Drawn(NamedTuple):
+    """A pack that packc accepted and what it was compiled from; short when printed."""
+
+    blob: bytes
+    file: PackFile
+    cell: CellFile
+
+    def __repr__(self) -> str:
+        file = self.file.model_dump(exclude={"about", "fets", "parts", "front_end", "thermistor"})
+        cell = {"ocv": self.cell.ocv.v[:: len(self.cell.ocv.v) - 1], "ah": self.cell.capacity.ah}
+        return f"Drawn({file} {cell} {self.cell.limits!r})"
+
+
+# What a file may say and hardly ever should: at most one of them in a pack, often refused.
+WILD = (
+    ("soc", "ocv_error_mv", (1e3, 1e5, 1e6)),
+    ("soc", "rest_a", (1e-6, 1000.0)),
+    ("cell", "capacity", ({"ah": 1e-4}, {"ah": 250.0})),
+    ("cell", "ocv", ({"soc": [0.0, 1.0], "v": [-1000.0, 1000.0]},
+                     {"soc": [0.0, 1.0], "v": [2.0, 2.001]})),
+    ("cell", "accuracy", ({"ocv_mv": 1e6},)),
+    ("derating", "charge", ([[-1e6, 0.0], [1e6, 1.0]], [[0.0, -1.0], [9.0, 2.0]])),
+    ("derating", "discharge", ([[-1e6, 0.0], [1e6, 1.0]], [[0.0, -1.0], [9.0, 2.0]])),
+    ("pack", "discharge_a_max", (999.0, 2000.0, 1e6)),
+    ("pack", "charge_a_max", (999.0, 2000.0, 1e6)),
+    ("pack", "frozen_step_a", (1e-6, 1000.0)),
+    ("pack", "charger_a", (1e-6, 1000.0)),
+    ("front_end", "shunt_ohm", (1e-9, 1e-4, 1.0, 1e3)),
+)  # fmt: skip
 
 
 @st.composite
-def packs(draw: st.DrawFn) -> Compiled:
+def packs(draw: st.DrawFn) -> Drawn:
     """Any pack that packc accepts, from bench_1s on another cell with other numbers."""
     file, cell, _ = load("bench_1s")
     data = file.model_dump()
     cell_data = cell.model_dump()
-    _vary_cell(draw, cell_data)
-    limits = cell_data["limits"]
     data["tick_ms"] = draw(st.integers(20, 50))
     data["idle_tick_ms"] = draw(st.integers(20, 1000))
     data["recover_s"] = draw(st.sampled_from((0.1, 0.5, 3.0, 3600.0)))
-    data["charger_a"] = draw(_some(1e-6, 1000.0))
-    data["frozen_step_a"] = draw(_some(1e-6, 1000.0))
-    data["charge_a_max"] = draw(st.sampled_from((0.001, 4.0, limits["charge_a_max"])))
-    data["discharge_a_max"] = draw(st.sampled_from((0.001, 18.0, limits["discharge_a_max"])))
     data["front_end"]["shunt_ohm"] = draw(st.sampled_from((0.00016, 0.0003, 0.001, 0.004, 0.009)))
     data["thermistor"]["count"] = draw(st.integers(1, 8))
-    data["soc"] = {
-        "gain_error_pct": draw(_some(0.0, 10.0)),
-        "offset_error_a": draw(_some(0.0, 1.0)),
-        "ocv_error_mv": draw(st.sampled_from((None, 0.1, 50.0, 1e3, 1e5, 1e6))),
-        "rest_a": draw(st.sampled_from((None, 1e-6, 1000.0))),
-        "rest_s": draw(st.sampled_from((60.0, 61.0, 86400.0))),
-        "rest_cold_s": draw(st.sampled_from((60.0, 7200.0))),
-    }
-    for key in ("charge", "discharge"):
-        if draw(st.booleans()):
-            data["derating"][key] = _derating(draw)
+    data["soc"]["gain_error_pct"] = draw(st.sampled_from((0.0, 0.005, 1.0, 10.0)))
+    data["soc"]["offset_error_a"] = draw(st.sampled_from((0.0, 0.0005, 0.05, 1.0)))
+    data["soc"]["rest_s"] = draw(st.sampled_from((60.0, 61.0, 1800.0, 86400.0)))
+    data["soc"]["rest_cold_s"] = draw(st.sampled_from((60.0, 7200.0)))
+    temps = sorted(draw(st.sets(st.integers(-40, 120), min_size=2, max_size=4)))
+    data["derating"]["charge"] = [[t, draw(st.sampled_from((0.0, 0.3, 1.0)))] for t in temps]
+    for key in ("r0_ohm", "r1_ohm", "r2_ohm"):
+        share = draw(st.sampled_from((1e-3, 1.0, 1e6)))
+        rows = cell_data["resistance"][key]
+        cell_data["resistance"][key] = [[share * x for x in row] for row in rows]
     for row in R.ROWS:
         _vary_rule(draw, row, data["rules"][row[R.ID]])
+    if draw(st.integers(0, 3)) == 3:
+        part, key, values = draw(st.sampled_from(WILD))
+        if key.endswith("charge_a_max"):
+            cell_data["limits"][key] = 1e9
+        place = {"cell": cell_data, "pack": data}.get(part) or data[part]
+        place[key] = draw(st.sampled_from(values))
     return accepted(data, cell_data)
 
 
-def accepted(data: dict[str, Any], cell_data: dict[str, Any]) -> Compiled:
+def accepted(data: dict[str, Any], cell_data: dict[str, Any]) -> Drawn:
     """Return the pack, or discard the example when schema or packc refuse it."""
     try:
         file, cell = PackFile.model_validate(data), CellFile.model_validate(cell_data)
@@ -85,38 +111,20 @@ def accepted(data: dict[str, Any], cell_data: dict[str, Any]) -> Compiled:
         raise
     pack, errors = examine(file, cell)
     assume(not errors)
-    return pack
-
-
-def _vary_cell(draw: st.DrawFn, cell: dict[str, Any]) -> None:
-    cell["capacity"]["ah"] = draw(st.sampled_from((1e-4, 0.01, 2.781, 250.0)))
-    if draw(st.booleans()):
-        cell["limits"]["discharge_a_max"] = draw(st.sampled_from((20.0, 800.0, 1e4, 1e6)))
-    if draw(st.booleans()):
-        share = draw(st.sampled_from((1e-3, 1e3, 1e6)))
-        for key in ("r0_ohm", "r1_ohm", "r2_ohm"):
-            rows = cell["resistance"][key]
-            cell["resistance"][key] = [[share * x for x in row] for row in rows]
-    if draw(st.booleans()):
-        low = draw(st.sampled_from((-1000.0, 0.0, 2.0)))
-        cell["ocv"] = {"soc": [0.0, 1.0], "v": [low, draw(st.sampled_from((2.1, 4.0, 1000.0)))]}
-
-
-def _derating(draw: st.DrawFn) -> list[list[float]]:
-    temps = draw(st.lists(_some(-1e6, 1e6), min_size=2, max_size=4, unique=True))
-    return [[t, draw(st.sampled_from((-1.0, 0.0, 0.5, 1.0, 2.0)))] for t in temps]
+    return Drawn(pack.blob, file, cell)
 
 
 def _vary_rule(draw: st.DrawFn, row: tuple[Any, ...], given: dict[str, Any]) -> None:
     """Move a limit toward the safe side, its release anywhere inside, its times anywhere."""
     suffix, factor = unit_of(row)
     limit, release, side = "limit" + suffix, "release" + suffix, row[R.SIDE]
-    step = 10 / factor if factor == 1 else 0.5
-    given[limit] -= side * draw(st.sampled_from((0.0, 0.0, step, 1 / factor)))
-    wide = 0.9e9 / factor - abs(given[limit])
-    given[release] = given[limit] - side * draw(
-        st.sampled_from((0.0, 1 / factor, 0.1, wide))
-    )
+    if suffix == "_s":
+        given[limit] += draw(st.sampled_from((0.0, 0.001, 1.0)))
+        given[release] = draw(st.sampled_from((0.0, given[limit])))
+    else:
+        given[limit] -= side * draw(st.sampled_from((0.0, 0.0, 0.5 if factor > 1 else 9, 1 / factor)))
+        wide = 0.9e9 / factor - abs(given[limit])
+        given[release] = given[limit] - side * draw(st.sampled_from((0.0, 1 / factor, 1.0, wide)))
     given["delay_s"] = draw(st.sampled_from((0.0, 0.001, 0.07, 0.5, 2.0, 600.0)))
     if row[R.SHED] == R.SHEDS:
         given["shed_s"] = draw(st.sampled_from((0.0, 0.001, 0.33, 2.0, 600.0)))

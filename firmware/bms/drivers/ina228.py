@@ -33,6 +33,7 @@ _MEMSTAT = const(0x0001)  # 0: the trim memory fails its checksum
 
 # Oldest part of a reading: begun a cycle (8290 us) before it showed, shown for one more.
 AGE_MS = 17
+SEES_LOAD = False  # it measures the cell's side only
 SHUNT_FULL_UV = 163840  # range with ADCRANGE 0, table 8-1
 SHUNT_STEP_PV = 312500  # one code
 

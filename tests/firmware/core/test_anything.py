@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from solidbms.packc import Compiled
 from support import int31
-from support.packs import compiled, packs
+from support.packs import Drawn, compiled, packs
 
 CHECKED = int31.load()
 BIG = 10**9
@@ -155,7 +155,8 @@ class Oracle:
         elif crossed:
             state["for"] = 0 if state["for"] is None else state["for"] + dt_ms
             if state["for"] >= delay_ms:
-                state.update(stands=True, inside=None, shed=0 if closed else shed_ms)
+                late_ms = state["for"] - delay_ms  # the shed runs from the end of the delay
+                state.update(stands=True, inside=None, shed=late_ms if closed else shed_ms)
                 state["for"] = None
         else:
             state["for"] = None
@@ -175,7 +176,7 @@ class Oracle:
 class Run:
     """The checked core of one pack beside the oracle."""
 
-    def __init__(self, pack: Compiled) -> None:
+    def __init__(self, pack: Drawn | Compiled) -> None:
         self.core = CHECKED["bms.core.core"].Core(CHECKED["bms.core.pack"].Pack(pack.blob))
         self.pack = Pack(pack.blob)
         self.oracle = Oracle(self.pack)
@@ -208,7 +209,7 @@ class Run:
 
 @settings(max_examples=150)
 @given(st.data(), packs())
-def test_any_frames_on_any_pack(data: st.DataObject, pack: Compiled):
+def test_any_frames_on_any_pack(data: st.DataObject, pack: Drawn):
     run = Run(pack)
     for _ in range(6):
         run.tick(run.pack.idle_tick_ms)
@@ -275,7 +276,7 @@ WORDS = st.one_of(
 @settings(max_examples=100)
 @given(packs(), st.lists(st.lists(WORDS, max_size=6), max_size=40))
 @example(compiled("bench_1s"), [[b"\x07\xff\xff\xff\xff", bytes(5)] * 4] * 40)
-def test_any_register_bytes(compiled_pack: Compiled, ticks: list[list[bytes | None]]):
+def test_any_register_bytes(compiled_pack: Drawn | Compiled, ticks: list[list[bytes | None]]):
     pack = CHECKED["bms.core.pack"].Pack(compiled_pack.blob)
     core = CHECKED["bms.core.core"].Core(pack)
     bus = Bytes()

@@ -1,0 +1,76 @@
+"""The blob: what packc wrote is what the firmware reads, and nothing else is read."""
+
+from __future__ import annotations
+
+from array import array
+from binascii import crc32
+
+import pytest
+from bms.core import rules as R
+from bms.core.pack import FIELDS, MAGIC, TABLES, VERSION, BadPack, Pack
+from hypothesis import given
+from hypothesis import strategies as st
+from support.packs import NAMES, compiled, packs
+
+BLOB = compiled(NAMES[0]).blob
+
+
+def sealed(words: array[int]) -> bytes:
+    """Return a blob of these words with a CRC that holds."""
+    body = MAGIC + words.tobytes()
+    return body + crc32(body).to_bytes(4, "little")
+
+
+def words_of(blob: bytes) -> array[int]:
+    return array("i", blob[4:-4])
+
+
+@given(packs())
+def test_what_was_compiled_is_read_back(pack):
+    read = Pack(pack.blob)
+    assert read.rows == len(R.ROWS) and read.cells == pack.file.cells_in_series
+    assert read.temps == pack.file.thermistor.count and read.tick_ms == pack.file.tick_ms
+    for name in FIELDS:
+        assert isinstance(getattr(read, name), int)
+    for name in TABLES:
+        table = list(getattr(read, name))
+        xs = table[: len(table) // 2]
+        assert len(table) % 2 == 0 and len(xs) >= 2 and xs == sorted(xs)
+    assert read.ocv_uv_ppm[-1] == 1_000_000
+    for k, row in enumerate(R.ROWS):
+        limit, release, delay_ms, shed_ms = read.rule(k)
+        assert (limit - release) * row[R.SIDE] >= 0
+        assert delay_ms == round(pack.file.rules[row[R.ID]]["delay_s"] * 1000)
+        assert shed_ms == round(pack.file.rules[row[R.ID]].get("shed_s", 0) * 1000)
+
+
+@given(st.integers(0, 8 * len(BLOB) - 1))
+def test_any_flipped_bit_is_found(bit: int):
+    blob = bytearray(BLOB)
+    blob[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(BadPack):
+        Pack(blob)
+
+
+@given(st.integers(0, len(BLOB) - 1))
+def test_any_cut_is_found(size: int):
+    with pytest.raises(BadPack):
+        Pack(BLOB[:size])
+
+
+@given(st.binary(max_size=200))
+def test_anything_else_is_no_pack(data: bytes):
+    for blob in (data, MAGIC + data):
+        with pytest.raises(BadPack):
+            Pack(blob)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_another_version_size_or_other_rules(at: int, by: int):
+    words = words_of(BLOB)
+    assert words[0] == VERSION and words[1] == len(words) - 2 and words[2] == len(R.ROWS)
+    assert Pack(sealed(words)).rows == len(R.ROWS)
+    words[at] += by
+    with pytest.raises(BadPack):
+        Pack(sealed(words))
