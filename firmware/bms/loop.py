@@ -4,7 +4,7 @@ from bms.compat import collect, heap_lock, heap_unlock
 from bms.core import frame as F
 from bms.core.core import Core
 from bms.core.fixed import TICKS_MAX, ticks_diff
-from bms.core.switch import CHG_ON, DSG_ON
+from bms.core.switch import CHG_ON, CLEAR, DSG_ON
 from bms.mailbox import Mailbox
 
 _GC_EVERY = 20  # ticks
@@ -28,6 +28,7 @@ class Bms:
         self.drivers = board.drivers(pack)
         self._parts = self.core.parts()
         self._flags = F.CODE_OK if code_ok else 0
+        self._recording = True
         self._ticks = 0
         self._next_ms = board.ticks_ms()
         f = self.core.frame.v
@@ -35,8 +36,12 @@ class Bms:
 
     def run(self):
         """Tick until the board says stop."""
-        while self.step():
-            pass
+        try:
+            while self.step():
+                pass
+        finally:
+            # Whatever ended the loop: nobody ticks any more.
+            self.board.gates.set(0, 0)
 
     def step(self):
         """Run one whole tick; return whether the board wants another."""
@@ -68,19 +73,29 @@ class Bms:
     def _slack(self):
         core = self.core
         board = self.board
-        try:
-            core.estimate()
-            board.record(self._parts, core.digest(self._parts))
-        except Exception as error:
-            # After the gates a failure costs its feature, never the pack: a rule warns and sheds.
-            self._flags |= F.FEATURE_LOST
-            board.failed(error)
+        # After the gates a failure costs its feature, never the pack. Limits and SoC are needed:
+        # a rule warns and sheds, and a clear request tries again. A record is not.
+        if not self._flags & F.FEATURE_LOST:
+            try:
+                core.estimate()
+            except Exception as error:
+                self._flags |= F.FEATURE_LOST
+                board.failed(error)
+        elif core.request == CLEAR:
+            self._flags &= ~F.FEATURE_LOST
+        if self._recording:
+            try:
+                board.record(self._parts, core.digest(self._parts))
+            except Exception as error:
+                self._recording = False
+                board.failed(error)
         self._ticks += 1
         if self._ticks % _GC_EVERY == 0:
             collect()
         period_ms = core.period_ms()
+        # Late by more than a tick, or a clock that ran back: begin anew from here.
         late_ms = ticks_diff(board.ticks_ms(), self._next_ms)
-        if late_ms > period_ms:
+        if not 0 <= late_ms <= period_ms:
             self._next_ms = board.ticks_ms()
         self._next_ms = (self._next_ms + period_ms) & TICKS_MAX
         return board.sleep_until(self._next_ms, self.mailbox)

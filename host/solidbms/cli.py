@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import click
 from solidbms import __version__
 from solidbms.schema import BadInput
 
+OUTPUTS = ("ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html", "pack.bin")
+
 
 class _Group(click.Group):
     """Turns BadInput into its lines on stderr and exit status 2, without a traceback."""
@@ -22,6 +25,10 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except BadInput as error:
             click.echo(str(error), err=True)
+            ctx.exit(2)
+        except click.UsageError as error:
+            name = error.ctx.command_path if error.ctx else ctx.command_path
+            click.echo(f"{error.format_message()} See {name} --help", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
@@ -81,6 +88,8 @@ def replay(file: Path, target: str | None, out: Path, **options: Any) -> None:
     """Replay a measured cell (FILE.csv or .csv.gz) through the firmware, scored by the cycler."""
     from solidbms.replay import Options, replay_job
 
+    if file.name in OUTPUTS and file.resolve().parent == out.resolve():
+        raise BadInput(f"{out}: --out: {file.name} would be overwritten; another one is valid")
     _execute(replay_job(file, Options(**options)), target, out, live=False)
 
 
@@ -120,7 +129,15 @@ def report(directory: Path) -> None:
     for name in ("trace.csv", "events.csv", "summary.json"):
         if not (directory / name).is_file():
             raise BadInput(f"{directory / name}: missing; the directory of a run is valid")
-    click.echo(str(write_report(directory)))
+    try:
+        click.echo(str(write_report(directory)))
+    except UnicodeDecodeError:
+        raise BadInput(f"{directory}: no text; what a run wrote is valid") from None
+    except (ValueError, csv.Error) as error:
+        raise BadInput(str(error)) from None
+    except OSError as error:
+        where = error.filename or directory
+        raise BadInput(f"{where}: {error.strerror}; a place you can write to is valid") from None
 
 
 def _execute(job: Any, target: str | None, out: Path, live: bool) -> None:
@@ -171,11 +188,11 @@ def _verdict(summary: dict[str, Any], out: Path) -> None:
     if soc:
         held = "held" if soc["bound_held"] else f"held {soc['bound_held_pct']} % of the time"
         click.echo(
-            f"  SoC error: RMSE {soc['rmse_pct']:.2f} %, max {soc['max_pct']:.2f} %; bound {held}, "
-            f"at most {soc['bound_max_pct']:.2f} %"
+            f"  SoC error: RMSE {soc['rmse_pct']:.2f} %, max {soc['max_pct']:.2f} %; "
+            f"bound {held}, at most {soc['bound_max_pct']:.2f} %"
         )
     if summary["interrupted"]:
         click.echo(f"interrupted: what was simulated is kept in {out}")
     click.echo(f"report: {out / 'report.html'}")
-    if summary["verdict"] != "pass":
+    if summary["verdict"] == "fail":
         sys.exit(1)

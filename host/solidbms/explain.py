@@ -13,7 +13,7 @@ UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": ""}
 
 
 def explain(name: str) -> tuple[str, bool]:
-    """Return the text on a pack and whether it is free of errors; BadInput for unreadable files."""
+    """Return the text on a pack and whether it has no errors; BadInput for unreadable files."""
     file, cell, path = packc.load(name)
     compiled, errors = packc.examine(file, cell)
     lines = [

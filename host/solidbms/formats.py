@@ -102,7 +102,7 @@ One row a second: the first tick of it.
 | `scenario`, `kind`, `target`, `pack`, `cell`, `seed` | what ran; `kind` is `run` or `replay` |
 | `simulated_s`, `wall_s`, `ticks`, `hash` | how long, and the last hash |
 | `interrupted` | ended by Ctrl-C; everything up to then is kept |
-| `verdict` | `pass` or `fail` |
+| `verdict` | `pass` or `fail`; a replay that went through is `scored` |
 | `expected` | list of `what`, `ok`, `got` |
 | `soc` | `rmse_pct`, `max_pct`, `end_pct`, `bound_held`, `bound_held_pct`, `bound_max_pct`, |
 | | `bound_end_pct`, `scored_from_s`: estimate against truth once a second, from its start |

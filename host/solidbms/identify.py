@@ -17,6 +17,7 @@ import argparse
 import csv
 import gzip
 import itertools
+import math
 import re
 import textwrap
 from dataclasses import dataclass
@@ -332,7 +333,7 @@ discharge_temp_min_c = -20
 discharge_temp_max_c = 75       # cell surface
 
 [accuracy]
-ocv_mv = {ocv_mv}                     # 2 x RMS of the hour rests against [ocv]
+ocv_mv = {ocv_mv}                     # the furthest of the hour rests from [ocv], and a tenth
 """
 
 
@@ -408,7 +409,7 @@ def identify_lg(folder: Path, out: Path) -> None:
         rmse=", ".join(f"{x * 1e3:.0f}" for x in fit.rmse_v),
         fit_j=heat[0],
         fit_w=heat[1],
-        ocv_mv=round(2 * float(np.sqrt(np.mean(rest_mv**2)))),
+        ocv_mv=math.ceil(1.1 * float(np.abs(rest_mv).max())),
     )
     for record in [slow, *records]:
         print(f"used {record.path.name}")

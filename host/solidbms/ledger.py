@@ -30,6 +30,8 @@ PARTS = (
          "the rules, one tick late", "a short circuit is seen after one conversion and one tick"),
     Part("thermistor_per_cell", "thermistor on every cell",
          "thermistors between cells", "a hot spot is seen late"),
+    Part("ideal_diode", "diode that bypasses an open charge FET",
+         "nothing", "discharge with charging blocked heats the charge FET's body diode"),
     Part("dead_man", "dead-man gate drive",
          "gates opened by any exception", "a hung processor keeps its gates"),
 )  # fmt: skip

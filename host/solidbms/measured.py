@@ -17,6 +17,15 @@ Array = NDArray[np.float64]
 
 NAMES = ("t_s", "i_mean_A", "i_A", "v_V", "temp_C", "ah", "chg_Ah", "dis_Ah")
 NEEDED = ("t_s", "i_A", "v_V")
+# What a cell can show; beyond it the column has another unit.
+VALID = {
+    "v_V": (-1.0, 10.0),
+    "i_A": (-1e3, 1e3),
+    "i_mean_A": (-1e3, 1e3),
+    "temp_C": (-60.0, 150.0),
+}
+SPAN_MAX_S = 1e7
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -53,14 +62,16 @@ def read_measured(
     columns: `t_s=Time,i_A=Current`, for files that use other names. temp_c: for a file without
     temperature. Rows with the time of the row before replace it; only decreasing time is an error.
     """
-    table = _table(path, _mapping(columns, path))
+    table, lines = _table(path, _mapping(columns, path))
     where = shown(path)
     t = table["t_s"]
     back = np.flatnonzero(np.diff(t) < 0)
     if len(back):
         k = int(back[0])
-        raise BadInput(f"{where}: row {k + 3}: t_s: time runs back from {t[k]:g} to {t[k + 1]:g}; "
-                       "rising time is valid")  # fmt: skip
+        raise BadInput(f"{where}: line {lines[k + 1]}: t_s: time runs back from {t[k]:g} to "
+                       f"{t[k + 1]:g}; rising time is valid")  # fmt: skip
+    if t[-1] - t[0] > SPAN_MAX_S:
+        raise BadInput(f"{where}: t_s: {t[-1] - t[0]:g} s; up to {SPAN_MAX_S:g} s are valid")
     last = np.flatnonzero(np.append(np.diff(t) > 0, True))
     if len(last) < 2:
         raise BadInput(f"{where}: t_s: two rows of different time or more are valid")
@@ -100,17 +111,28 @@ def _mapping(columns: str | None, path: Path) -> dict[str, str]:
     return names
 
 
-def _table(path: Path, names: dict[str, str]) -> dict[str, Array]:
+def _table(path: Path, names: dict[str, str]) -> tuple[dict[str, Array], list[int]]:
+    """Return the columns that `names` maps, and for every row its line in the file."""
     where = shown(path)
-    opener = gzip.open if path.suffix == ".gz" else open
+    rows: list[list[str]] = []
+    lines: list[int] = []
     try:
+        with path.open("rb") as file:
+            opener = gzip.open if file.read(2) == GZIP else open
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(line for line in file if not line.startswith("#")))
+            for number, line in enumerate(file, 1):
+                if line.strip() and not line.startswith("#"):
+                    rows += csv.reader([line])
+                    lines.append(number)
     except FileNotFoundError:
         raise BadInput(f"{where}: no such file; a CSV or CSV.gz is valid") from None
     except EOFError:
         raise BadInput(f"{where}: cut short; the whole .gz is valid") from None
-    except (OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+    except IsADirectoryError:
+        raise BadInput(f"{where}: a directory; a CSV or CSV.gz is valid") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{where}: no text; a CSV or CSV.gz is valid") from None
+    except (OSError, zlib.error, csv.Error) as error:
         raise BadInput(f"{where}: not readable as CSV or CSV.gz: {error}") from None
     if not rows:
         raise BadInput(f"{where}: empty; a header and rows are valid")
@@ -118,18 +140,25 @@ def _table(path: Path, names: dict[str, str]) -> dict[str, Array]:
     for name in NEEDED:
         if names[name] not in header:
             raise BadInput(f"{where}: {name}: no column {names[name]!r} among "
-                           f"{', '.join(header)[:120]}; --columns {name}=NAME is valid")  # fmt: skip
+                           f"{', '.join(header)[:120]!r}; commas between the names, or "
+                           f"--columns {name}=NAME is valid")  # fmt: skip
     picked = {name: header.index(theirs) for name, theirs in names.items() if theirs in header}
-    body = [row for row in rows[1:] if row]
+    for name in picked:
+        if header.count(names[name]) > 1:
+            raise BadInput(f"{where}: {name}: {header.count(names[name])} columns "
+                           f"{names[name]!r}; one is valid")  # fmt: skip
+    body, lines = rows[1:], lines[1:]
     if not body:
-        raise BadInput(f"{where}: no rows after the header")
-    for k, row in enumerate(body):
+        raise BadInput(f"{where}: no rows after the header; two or more are valid")
+    for line, row in zip(lines, body, strict=True):
         if len(row) != len(header):
-            raise BadInput(f"{where}: row {k + 2}: {len(row)} columns; {len(header)} are valid")
-    return {name: _numbers(body, at, name, where) for name, at in picked.items()}
+            raise BadInput(f"{where}: line {line}: {len(row)} columns; {len(header)} are valid")
+    return {name: _numbers(body, lines, at, name, where) for name, at in picked.items()}, lines
 
 
-def _numbers(body: list[list[str]], at: int, name: str, where: str) -> Array:
+def _numbers(
+    body: list[list[str]], lines: list[int], at: int, name: str, where: str
+) -> Array:
     try:
         values = np.array([row[at] for row in body], dtype=np.float64)
     except ValueError:
@@ -137,7 +166,14 @@ def _numbers(body: list[list[str]], at: int, name: str, where: str) -> Array:
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         k = int(wrong[0])
-        raise BadInput(f"{where}: row {k + 2}: {name}: {body[k][at]!r} is no number")
+        raise BadInput(f"{where}: line {lines[k]}: {name}: a number is valid, not "
+                       f"{body[k][at]!r}")  # fmt: skip
+    low, high = VALID.get(name, (-1e12, 1e12))
+    beyond = np.flatnonzero((values < low) | (values > high))
+    if len(beyond):
+        k = int(beyond[0])
+        raise BadInput(f"{where}: line {lines[k]}: {name}: {low:g} to {high:g} is valid, not "
+                       f"{body[k][at]}; is it another unit?")  # fmt: skip
     return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from bms.core import frame, protect, rules, switch
 from numpy.typing import NDArray
 
 from solidbms.packc import Compiled, Rule
+from solidbms.reaction import Witness
 from solidbms.record import Record
 from solidbms.scenario import Expect
+from solidbms.world import World
 
 Event = tuple[int, str, str]
 LEVEL_WORD = rules.LEVELS
@@ -27,28 +29,32 @@ class Trip:
     rule: Rule
     crossed_ms: int
     acted_ms: int
+    until_ms: int
     gate_ms: int | None = None
-    cleared: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+
+    def reaction_ms(self) -> int:
+        """From the crossing to the gate; to the end of the trip, where no gate opened."""
+        return (self.until_ms if self.gate_ms is None else self.gate_ms) - self.crossed_ms
 
 
 class Outcome:
     """Reads a record once; every output derives from it.
 
-    truth: (t_ms, SoC 0 to 1, degC) each second, in order. world_events: as `World.events`.
+    What the world saw (truth, events, readings, gate pins) is measured against what the firmware
+    says of itself.
     """
 
     def __init__(
         self,
         record: Record,
         compiled: Compiled,
-        truth: list[tuple[int, float, float]],
-        world_events: list[Event],
+        world: World,
     ) -> None:
         self.record = record
         self.compiled = compiled
-        self.truth = np.array(truth, float).reshape(-1, 3)
-        self.world_events = world_events
+        self.truth = np.array(world.truth, float).reshape(-1, 3)
+        self.world_events = world.events
+        self.witness = Witness(world, compiled.blob)
         self.t_ms = record.elapsed_ms
         self.state = record["status.state"]
         self.phases = {r.id: record[f"rule.{r.id}.phase"] for r in compiled.rules}
@@ -174,13 +180,15 @@ class Outcome:
                 "got": ", ".join(got_ids) or "none",
             })  # fmt: skip
         if expect.within_promise:
-            late = [t for t in self._cuts() if self._measured_ms(t) > self._promise_ms(t)]
+            trips = [t for t in self.trips if t.rule.row[rules.LEVEL] == rules.TRIP]
+            late = [t for t in trips if t.reaction_ms() > self._promise_ms(t)]
             lines.append({
                 "what": "every trip within its promise",
                 "ok": not late,
                 "got": ", ".join(t.rule.id for t in late) + " late" if late
-                else f"{len(self._cuts())} trips in time",
+                else f"{len(trips)} in time",
             })  # fmt: skip
+        lines.append(self._pins())
         soc = self.soc_score()
         if expect.soc_error_pct_max is not None:
             got_pct = soc.get("max_pct")
@@ -206,7 +214,7 @@ class Outcome:
                 "acted_ms": trip.acted_ms,
                 "gate_ms": trip.gate_ms,
                 "promise_ms": self._promise_ms(trip),
-                "measured_ms": None if trip.gate_ms is None else self._measured_ms(trip),
+                "measured_ms": None if trip.gate_ms is None else trip.reaction_ms(),
                 "shed_ms": trip.rule.shed_ms,
             }
             for trip in self.trips
@@ -220,29 +228,27 @@ class Outcome:
             for k in _changes(acted, first=True):
                 if not acted[k]:
                     continue
-                # The last tick that saw the signal inside: the crossing came after it, so what is
-                # measured from there is the worst that it can have been.
-                before = clear[clear < k]
-                crossed = self._at(before[-1]) if len(before) else 0
-                trip = Trip(rule, crossed, self._at(k))
+                crossed = self.witness.crossed_ms(rule, self._at(k))
+                if crossed is None:
+                    before = clear[clear < k]
+                    crossed = self._at(before[-1]) if len(before) else 0
+                ends = np.flatnonzero(~acted[k:])
+                until = self._at(k + ends[0]) if len(ends) else self._at(-1)
+                trip = Trip(rule, crossed, self._at(k), until)
                 if rule.row[rules.LEVEL] == rules.TRIP:
-                    trip.gate_ms = self._opened(rule, k)
+                    path = rule.row[rules.PATH]
+                    trip.gate_ms = self.witness.opened_ms(path, trip.acted_ms, until)
                 trips.append(trip)
         return sorted(trips, key=lambda t: t.acted_ms)
 
-    def _opened(self, rule: Rule, k: int) -> int | None:
-        """Return when the gates of the rule's path were first open from tick k on."""
-        path = rule.row[rules.PATH]
-        still = (self._gates()[k:] & path) != 0
-        end = np.flatnonzero(~still)
-        return self._at(k + end[0]) if len(end) else None
-
-    def _cuts(self) -> list[Trip]:
-        return [t for t in self.trips if t.gate_ms is not None]
-
-    def _measured_ms(self, trip: Trip) -> int:
-        assert trip.gate_ms is not None
-        return trip.gate_ms - trip.crossed_ms
+    def _pins(self) -> dict[str, Any]:
+        """Return the line that holds the gate pins against Status, tick by tick."""
+        wrong = np.flatnonzero(self.witness.gates_at(self.t_ms) != self._gates())
+        return {
+            "what": "gate pins as Status says",
+            "ok": not len(wrong),
+            "got": f"from {self._at(wrong[0])} ms on they differ" if len(wrong) else "the same",
+        }
 
     def _promise_ms(self, trip: Trip) -> int:
         # With the gates open ticks come slower; the promise of the pack is for closed gates.

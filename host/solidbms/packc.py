@@ -19,15 +19,34 @@ from bms.drivers import ina228
 
 from solidbms import ledger
 from solidbms.plant import ntc
-from solidbms.schema import BOARDS, BadInput, CellFile, PackFile, check, find, read_toml, shown
+from solidbms.schema import (
+    BOARDS,
+    BadInput,
+    CellFile,
+    PackFile,
+    check,
+    find,
+    read_toml,
+    refer,
+    shown,
+)
 
 # What a key of `[rules.ID]` is called and scaled by, from the unit of the rule's signal.
 UNITS = {"uv": ("_v", 1e6), "ua": ("_a", 1e6), "mdegc": ("_c", 1e3), "ms": ("_s", 1e3)}
 COUNT = ("_count", 1.0)
 UA_NUM_MAX = 2000  # 20-bit code times this fits 31 bits
+SENSE_MAX_MS = 60000  # limits on lost, frozen or late: within a minute
 KELVIN = 273.15
 ADC_TEMPS_C = range(-45, 126, 5)
 DCIR_TEMPS_C = range(-40, 81, 10)
+TABLE_KEYS = {  # where a table of the blob comes from
+    "ocv_uv_ppm": "cell: ocv",
+    "dcir_uohm": "cell: resistance",
+    "polar_uohm": "cell: resistance",
+    "charge_derate_ppm": "derating.charge",
+    "discharge_derate_ppm": "derating.discharge",
+    "ntc_mdegc": "thermistor",
+}
 
 
 @dataclass(frozen=True)
@@ -78,11 +97,15 @@ def load(name: str, cell: str | None = None) -> tuple[PackFile, CellFile, Path]:
     data = _merged(path, ())
     if cell is not None:
         data["cell"] = cell
-    file = check(PackFile, data, path)
-    cell_path = find(file.cell, BOARDS / "cells")
-    if not cell_path.exists():
-        near = ", ".join(sorted(p.stem for p in (BOARDS / "cells").glob("*.toml")))
-        raise BadInput(f"{shown(path)}: cell: no cell {file.cell!r}; there are: {near}")
+    try:
+        file = check(PackFile, data, path)
+    except BadInput as error:
+        # The rules have their own check; a user wants all errors at once.
+        found: list[str] = []
+        _rules(data.get("rules"), 0, found)
+        raise BadInput("\n".join([str(error), *(f"{shown(path)}: {e}" for e in found)])) from None
+    where = "--cell" if cell else f"{shown(path)}: cell"
+    cell_path = refer(file.cell, BOARDS / "cells", where)
     return file, check(CellFile, read_toml(cell_path), cell_path), path
 
 
@@ -104,19 +127,18 @@ def examine(
 ) -> tuple[Compiled, list[str]]:
     """Return what a pack compiles to and every error as `key: what would be valid`.
 
+    With errors the blob is empty and `rules` holds the sound ones.
     reports: its gates only report, so its limits need not suit the cell.
     """
     errors: list[str] = []
-    pack_rules = [_rule(row, file, errors) for row in rules.ROWS]
-    for unknown in sorted(set(file.rules) - {row[rules.ID] for row in rules.ROWS}):
-        known = ", ".join(row[rules.ID] for row in rules.ROWS)
-        errors.append(f"rules.{unknown}: no such rule; there are: {known}")
+    pack_rules = _rules(file.rules, file.tick_ms, errors)
     _check_cell(cell, errors)
-    if not errors:
-        if not reports:
-            _check_limits(pack_rules, file, cell, errors)
-        _check_chip(pack_rules, file, errors)
-        errors += ledger.errors(file)
+    if not reports:
+        _check_limits(pack_rules, file, cell, errors)
+        _check_announced(pack_rules, file, errors)
+    _check_sense(pack_rules, errors)
+    _check_chip(pack_rules, file, errors)
+    errors += ledger.errors(file)
     compiled = Compiled(file, cell, pack_rules, b"")
     if not errors:
         blob = _blob(file, cell, pack_rules, capacity_factor, errors)
@@ -129,10 +151,10 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = data.pop("base", None)
     if base is None:
         return data
-    if not isinstance(base, str) or path in seen:
+    if not isinstance(base, str) or path.resolve() in seen:
         raise BadInput(f"{shown(path)}: base: name one pack that is not based on this one")
-    parent = find(base, BOARDS / "packs")
-    return _overlay(_merged(parent, (*seen, path)), data)
+    parent = refer(base, BOARDS / "packs", f"{shown(path)}: base")
+    return _overlay(_merged(parent, (*seen, path.resolve())), data)
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -143,13 +165,33 @@ def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _rule(row: tuple[Any, ...], file: PackFile, errors: list[str]) -> Rule:
+def _rules(tables: Any, tick_ms: int, errors: list[str]) -> list[Rule]:
+    """Return the sound rules of a pack's `[rules]`; what the schema refuses is left out."""
+    if not isinstance(tables, dict):
+        return []
+    known = [row[rules.ID] for row in rules.ROWS]
+    for name in sorted(set(tables) - set(known)):
+        errors.append(f"rules.{name}: no such rule; there are: {', '.join(known)}")
+    found = []
+    for row in rules.ROWS:
+        given = tables.get(row[rules.ID], {})
+        if isinstance(given, dict):
+            before = len(errors)
+            rule = _rule(row, given, tick_ms, errors)
+            if len(errors) == before:
+                found.append(rule)
+    return found
+
+
+def _rule(
+    row: tuple[Any, ...], given: dict[str, Any], tick_ms: int, errors: list[str]
+) -> Rule:
     name = row[rules.ID]
+    before = len(errors)
     suffix, factor = unit_of(row)
     keys = {"limit" + suffix: factor, "release" + suffix: factor, "delay_s": 1e3}
     if row[rules.SHED] == rules.SHEDS:
         keys["shed_s"] = 1e3
-    given = file.rules.get(name, {})
     for key in given:
         if key not in keys and key != "react_s":
             valid = ", ".join([*keys, "react_s"])
@@ -170,7 +212,7 @@ def _rule(row: tuple[Any, ...], file: PackFile, errors: list[str]) -> Rule:
             continue
         values.append(0)
     limit, release, delay_ms, *shed = values
-    if (limit - release) * row[rules.SIDE] < 0:
+    if len(errors) == before and (limit - release) * row[rules.SIDE] < 0:
         word = "at or below" if row[rules.SIDE] > 0 else "at or above"
         errors.append(
             f"rules.{name}.release{suffix}: {word} its limit {limit / factor:g} is valid, "
@@ -180,10 +222,13 @@ def _rule(row: tuple[Any, ...], file: PackFile, errors: list[str]) -> Rule:
         if value > 600000:
             errors.append(f"rules.{name}.{key}: 0 to 600 is valid, not {value / 1e3:g}")
     react = given.get("react_s")
+    if react is not None and (isinstance(react, bool) or not isinstance(react, int | float)):
+        errors.append(f"rules.{name}.react_s: a number is valid, not {react!r}")
+        react = None
     age_ms = ina228.AGE_MS if row[rules.SIGNAL] <= plausible.DISCHARGE_UA else 0
     rule = Rule(name, row, limit, release, delay_ms, shed[0] if shed else 0,
                 None if react is None else round(react * 1e3), age_ms)  # fmt: skip
-    promise = rule.promise_ms(file.tick_ms)
+    promise = rule.promise_ms(tick_ms)
     if rule.react_ms is not None and promise > rule.react_ms:
         errors.append(
             f"rules.{name}.react_s: loop and chip can promise {promise / 1e3:g} or more "
@@ -199,6 +244,8 @@ def _check_cell(cell: CellFile, errors: list[str]) -> None:
         errors.append(f"{where}: ocv: soc and v of the same length, 2 or more, are valid")
     elif soc[0] != 0 or soc[-1] != 1 or not _rising(soc, 0) or not _rising(v, 1e-4):
         errors.append(f"{where}: ocv: soc from 0 to 1 and v rising by 0.1 mV or more are valid")
+    if not all(0 <= x <= 10 for x in v):
+        errors.append(f"{where}: ocv: v from 0 to 10 is valid")
     table = cell.resistance
     for key in ("r0_ohm", "r1_ohm", "r2_ohm"):
         grid = getattr(table, key)
@@ -243,6 +290,8 @@ def _check_limits(
             )
     by_id = {rule.id: rule for rule in pack_rules}
     for name, highest, why in ledger.tightened(file, c.model_dump()):
+        if name not in by_id:
+            continue
         suffix, factor = unit_of(by_id[name].row)
         if by_id[name].limit > round(highest * factor):
             errors.append(f"rules.{name}.limit{suffix}: up to {highest:g} is valid: {why}, as "
@@ -250,6 +299,41 @@ def _check_limits(
     for key in ("charge_a_max", "discharge_a_max"):
         if getattr(file, key) > getattr(c, key):
             errors.append(f"{key}: up to {getattr(c, key):g} is valid for cell {cell.name}")
+
+
+def _check_announced(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> None:
+    """A load that keeps to the announced limits must not trip, its sensor's error included."""
+    by_id = {rule.id: rule for rule in pack_rules}
+    for key, name in (("charge_a_max", "charge_oc"), ("discharge_a_max", "dsg_oc")):
+        if name not in by_id:
+            continue
+        limit_a = by_id[name].limit * 1e-6
+        highest = (limit_a - file.soc.offset_error_a) / (1 + file.soc.gain_error_pct / 100)
+        if getattr(file, key) >= highest:
+            errors.append(f"{key}: below {highest:.4g} is valid: with the current sensor's error "
+                          f"it must stay under rules.{name}.limit_a {limit_a:g}")  # fmt: skip
+
+
+def _check_sense(pack_rules: list[Rule], errors: list[str]) -> None:
+    """What could never trip, or would cut before it has warned, is an error."""
+    for rule in pack_rules:
+        suffix, factor = unit_of(rule.row)
+        if suffix == "_s" and not 0 <= rule.limit <= SENSE_MAX_MS:
+            errors.append(f"rules.{rule.id}.limit_s: 0 to {SENSE_MAX_MS // 1000} is valid, "
+                          f"not {rule.limit / factor:g}")  # fmt: skip
+        if suffix == "_count" and rule.limit != 0:
+            errors.append(f"rules.{rule.id}.limit_count: 0 is valid, not {rule.limit}")
+    trips = [rule for rule in pack_rules if rule.row[rules.LEVEL] == rules.TRIP]
+    for soft in (rule for rule in trips if rule.row[rules.SHED] == rules.SHEDS):
+        for hard in (rule for rule in trips if rule.row[rules.SHED] == rules.CUT):
+            same = all(soft.row[k] == hard.row[k] for k in (rules.SIGNAL, rules.SIDE))
+            if not same or not hard.row[rules.PATH] & rules.DISCHARGE:
+                continue
+            if (hard.limit - soft.limit) * soft.row[rules.SIDE] <= 0:
+                suffix, factor = unit_of(hard.row)
+                errors.append(f"rules.{hard.id}.limit{suffix}: beyond rules.{soft.id} at "
+                              f"{soft.limit / factor:g} is valid: the cut comes after the "
+                              "warning")  # fmt: skip
 
 
 def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> None:
@@ -270,7 +354,10 @@ def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> No
 
 def ua_per_code(file: PackFile) -> Fraction | None:
     """Return uA per current code as a fraction that multiplies within 31 bits, or None."""
-    exact = Fraction(ina228.SHUNT_STEP_PV, round(file.front_end.shunt_ohm * 1e6))
+    uohm = round(file.front_end.shunt_ohm * 1e6)
+    if not uohm:
+        return None
+    exact = Fraction(ina228.SHUNT_STEP_PV, uohm)
     near = exact.limit_denominator(max(1, int(UA_NUM_MAX / max(exact, 1))))
     if near.numerator > UA_NUM_MAX or not near or abs(near / exact - 1) > 1e-3:
         return None
@@ -288,9 +375,12 @@ def _blob(
     tables = _tables(file, cell)
     for name, (xs, ys) in tables.items():
         if not _rising(xs, 0):
-            errors.append(f"{name}: rising steps are valid")
+            errors.append(f"{TABLE_KEYS[name]}: rising steps are valid")
         if any(abs(b - a) > DY_MAX for a, b in pairwise(ys)):
-            errors.append(f"{name}: steps of at most {DY_MAX} between neighbours are valid")
+            errors.append(
+                f"{TABLE_KEYS[name]}: steps of at most {DY_MAX} {name.rsplit('_', 1)[-1]} "
+                "between neighbours are valid"
+            )
     words = [fields[name] for name in blob_layout.FIELDS]
     for rule in pack_rules:
         words += [rule.limit, rule.release, rule.delay_ms, rule.shed_ms]
@@ -323,6 +413,7 @@ def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str,
         "uas_per_ppm": max(1, round(ah * 3600)),
         "ocv_error_uv": round(ocv_mv * 1e3),
         "gain_error_ppm": round(file.soc.gain_error_pct * 1e4),
+        "capacity_error_ppm": round(file.soc.capacity_error_pct * 1e4),
         "offset_error_ua": round(file.soc.offset_error_a * 1e6),
         "rest_ua": round((file.soc.rest_a or ah / 200) * 1e6),
         "rest_ms": round(file.soc.rest_s * 1e3),

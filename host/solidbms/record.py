@@ -93,8 +93,12 @@ def read(path: Path) -> Record:
     start = 16 + header_size + blob_size
     if version != VERSION or len(data) < start:
         raise BadInput(f"{shown(path)}: record cut or of another version than {VERSION}")
-    meta = json.loads(data[16 : 16 + header_size])
-    names = meta.pop("names")
+    try:
+        meta = json.loads(data[16 : 16 + header_size])
+        names = meta.pop("names")
+        names.index("hash")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise BadInput(f"{shown(path)}: header damaged; a record as written is valid") from None
     count = (len(data) - start) // (4 * len(names))
     words = np.frombuffer(data, np.dtype("<i4"), count * len(names), start)
     return Record(meta, data[16 + header_size : start], names, words.reshape(count, len(names)))

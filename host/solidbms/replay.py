@@ -18,6 +18,18 @@ from solidbms.world import World
 
 ADC_V = 5.0  # range of --adc-bits for voltage
 ADC_A = 40.0  # and, both ways, for current
+RANGES = {
+    "from_soc": (0.0, 100.0),
+    "start_soc": (0.0, 100.0),
+    "start_bound_pct": (0.0, 100.0),
+    "gain_pct": (-50.0, 50.0),
+    "offset_ma": (-10e3, 10e3),
+    "temp_offset_c": (-100.0, 100.0),
+    "capacity_pct": (-90.0, 900.0),
+    "noise_mv": (0.0, 1000.0),
+    "temp_step_c": (0.0, 50.0),
+    "temp_c": (-60.0, 150.0),
+}
 SCORE_AFTER_S = 1200.0
 CLOSE_S = 2.0  # the boot test has passed by then
 
@@ -101,6 +113,7 @@ class Playback:
 
 def replay_job(path: Path, options: Options) -> Job:
     """Return the job of a replay; BadInput for files and options that are not valid."""
+    _check(options)
     compiled = compile_pack(
         options.pack, cell=options.cell, capacity_factor=1 + options.capacity_pct / 100
     )
@@ -125,20 +138,30 @@ def replay_job(path: Path, options: Options) -> Job:
         "replay",
         compiled,
         world,
-        Expect(within_promise=False, trips=None, warns=None, notes=None),
+        Expect(
+            within_promise=False, trips=None, warns=None, notes=None, soc_bound_holds=False
+        ),
         _saved(options),
         options.seed,
         SCORE_AFTER_S,
     )
 
 
+def _check(options: Options) -> None:
+    errors = []
+    for name, (low, high) in RANGES.items():
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            option = "--" + name.replace("_", "-")
+            errors.append(f"{option}: {low:g} to {high:g} is valid, not {value:g}")
+    if options.start_bound_pct is not None and options.start_soc is None:
+        errors.append("--start-bound-pct: valid together with --start-soc")
+    if errors:
+        raise BadInput("\n".join(errors))
+
+
 def _saved(options: Options) -> tuple[int, int]:
     if options.start_soc is None:
-        if options.start_bound_pct is not None:
-            raise BadInput("--start-bound-pct: valid together with --start-soc")
         return -1, -1
     bound = 100.0 if options.start_bound_pct is None else options.start_bound_pct
-    for name, value in (("--start-soc", options.start_soc), ("--start-bound-pct", bound)):
-        if not 0 <= value <= 100:
-            raise BadInput(f"{name}: 0 to 100 is valid, not {value:g}")
     return round(options.start_soc * 1e4), round(bound * 1e4)

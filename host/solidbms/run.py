@@ -22,6 +22,9 @@ from solidbms.schema import BadInput, shown
 from solidbms.targets import TARGETS
 from solidbms.world import World
 
+# A replay has no expectation to pass: it is scored.
+VERDICTS = {"run": "pass", "replay": "scored"}
+
 Progress = Callable[[float, str], None]  # share done, one live line
 
 
@@ -127,14 +130,14 @@ def _conclude(
     job: Job, target: str, directory: Path, wall_s: float, interrupted: bool, died: str
 ) -> dict[str, Any]:
     record = records.read(directory / "ticks.bin")
-    outcome = Outcome(record, job.compiled, job.world.truth, job.world.events)
+    outcome = Outcome(record, job.compiled, job.world)
     outcome.write_trace(directory / "trace.csv")
     outcome.write_events(directory / "events.csv")
     expected = [] if interrupted else outcome.check(job.expect)
     if died:
         expected.append({"what": "the firmware runs to the end", "ok": False, "got": died})
-    ok = not interrupted and all(line["ok"] for line in expected)
     ticks = len(record.words)
+    ok = not interrupted and ticks > 0 and all(line["ok"] for line in expected)
     summary = {
         "scenario": job.name,
         "kind": job.kind,
@@ -147,7 +150,7 @@ def _conclude(
         "ticks": ticks,
         "hash": f"{int(record['hash'][-1]):08x}" if ticks else "",
         "interrupted": interrupted,
-        "verdict": "pass" if ok else "fail",
+        "verdict": VERDICTS[job.kind] if ok else "fail",
         "expected": expected,
         "soc": outcome.soc_score(),
         "soc_later": outcome.soc_score(job.score_skip_s) if job.score_skip_s else {},

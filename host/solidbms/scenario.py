@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from bms.core import rules, switch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from solidbms.schema import (
+    BOARDS,
     HIL,
     BadInput,
     Model,
+    Name,
     NonNegative,
     Positive,
     Table,
+    TempC,
     check,
     find,
     read_toml,
+    refer,
     shown,
 )
 
@@ -31,7 +36,7 @@ class Start(Model):
     """How the pack begins; `soc` is the truth, `saved_*` what the firmware finds saved."""
 
     soc: Fraction
-    temp_c: float
+    temp_c: TempC
     t_ms: Annotated[int, Field(ge=0, lt=1 << 30)] = 0
     saved_soc_pct: Annotated[float, Field(ge=0, le=100)] | None = None
     saved_bound_pct: Annotated[float, Field(ge=0, le=100)] = 100.0
@@ -89,7 +94,7 @@ class Request(Model):
 class FaultFile(Model):
     """hil/faults/NAME.toml: what breaks and how."""
 
-    name: str
+    name: Name
     about: str
     where: Literal["cell_v", "current_a", "temp_c", "bus", "chip", "chg_fet", "dsg_fet", "clock"]
     kind: Literal[
@@ -135,16 +140,16 @@ class Expect(Model):
     notes: list[str] | None = []
     within_promise: bool = True  # every trip's measured reaction
     soc_error_pct_max: Positive | None = None
-    soc_bound_holds: bool = False
+    soc_bound_holds: bool = True
 
 
 class Scenario(Model):
     """hil/scenarios/NAME.toml."""
 
-    name: str
+    name: Name
     about: str
     pack: str
-    duration_s: Positive
+    duration_s: Annotated[float, Field(gt=0, le=1e7)]  # 115 days
     start: Start
     ambient: Table
     load: list[Load] = []
@@ -154,29 +159,49 @@ class Scenario(Model):
     fault: list[FaultUse] = []
     expect: Expect
 
+    @field_validator("ambient")
+    @classmethod
+    def _rising(cls, ambient: list[list[float]]) -> list[list[float]]:
+        times, temps = zip(*ambient, strict=True)
+        if any(b <= a for a, b in itertools.pairwise(times)):
+            raise ValueError("rising times are valid")
+        if not all(-60 <= t <= 150 for t in temps):
+            raise ValueError("-60 to 150 degC is valid")
+        return ambient
+
 
 def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]], Path]:
     """Return a scenario, its faults and its file; BadInput for anything that is not valid."""
     path = find(name, HIL / "scenarios")
     scenario = check(Scenario, read_toml(path), path)
+    errors: list[str] = []
     faults = []
-    for use in scenario.fault:
-        fault_path = find(use.use, HIL / "faults")
-        faults.append((use, check(FaultFile, read_toml(fault_path), fault_path)))
+    for k, use in enumerate(scenario.fault):
+        try:
+            file = refer(use.use, HIL / "faults", f"{shown(path)}: fault.{k}.use")
+            faults.append((use, check(FaultFile, read_toml(file), file)))
+        except BadInput as error:
+            errors.append(str(error))
+    try:
+        refer(scenario.pack, BOARDS / "packs", f"{shown(path)}: pack")
+    except BadInput as error:
+        errors.append(str(error))
+    profiles = sorted(p.name[:-7] for p in (HIL / "profiles").glob("*.csv.gz"))
     for k, load in enumerate(scenario.load):
-        if load.profile is not None and not profile_path(load.profile).exists():
-            near = ", ".join(sorted(p.name[:-7] for p in (HIL / "profiles").glob("*.csv.gz")))
-            raise BadInput(
-                f"{shown(path)}: load.{k}.profile: no profile {load.profile!r}; there are: {near}"
+        if load.profile is not None and load.profile not in profiles:
+            errors.append(
+                f"{shown(path)}: load.{k}.profile: no profile {load.profile!r}; there are: "
+                + ", ".join(profiles)
             )
     known = {row[rules.ID] for row in rules.ROWS}
     for key in ("trips", "warns", "notes"):
-        for rule in getattr(scenario.expect, key) or []:
-            if rule not in known:
-                raise BadInput(
-                    f"{shown(path)}: expect.{key}: no rule {rule!r}; there are: "
-                    + ", ".join(sorted(known))
-                )
+        errors += [
+            f"{shown(path)}: expect.{key}: no rule {rule!r}; there are: {', '.join(sorted(known))}"
+            for rule in getattr(scenario.expect, key) or []
+            if rule not in known
+        ]
+    if errors:
+        raise BadInput("\n".join(errors))
     return scenario, faults, path
 
 

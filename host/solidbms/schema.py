@@ -1,4 +1,4 @@
-"""What a cell, pack, scenario and fault file may say; every error of a file at once, one a line."""
+"""What cell, pack, scenario and fault files may say; all errors of a file at once, one a line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "boards"
@@ -14,6 +14,9 @@ HIL = ROOT / "hil"
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+# Goes into file names, CSV and messages.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+TempC = Annotated[float, Field(ge=-60, le=150)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Table = Annotated[list[Pair], Field(min_length=2)]
 
@@ -72,7 +75,7 @@ class Accuracy(Model):
 class CellFile(Model):
     """boards/cells/NAME.toml: one cell, each number with its source beside it."""
 
-    name: str
+    name: Name
     chemistry: str
     sources: list[str]
     capacity: Capacity
@@ -110,11 +113,13 @@ class Parts(Model):
     second_protector: bool = False
     comparators: bool = False
     thermistor_per_cell: bool = False
+    ideal_diode: bool = False
     dead_man: bool = False
 
 
 class SocKeys(Model):
     gain_error_pct: Annotated[float, Field(ge=0, le=10)]
+    capacity_error_pct: Annotated[float, Field(ge=0, le=10)]
     offset_error_a: Annotated[float, Field(ge=0, le=1)]
     ocv_error_mv: Positive | None = None
     rest_a: Positive | None = None
@@ -123,14 +128,24 @@ class SocKeys(Model):
 
 
 class Derating(Model):
+    """Pairs of degC and share of the maximum."""
+
     charge: Table
     discharge: Table
+
+
+    @field_validator("charge", "discharge")
+    @classmethod
+    def _shares(cls, table: list[list[float]]) -> list[list[float]]:
+        if not all(0 <= share <= 1 for _, share in table):
+            raise ValueError("shares from 0 to 1 are valid")
+        return table
 
 
 class PackFile(Model):
     """boards/packs/NAME.toml, after its `base` has been merged in."""
 
-    name: str
+    name: Name
     about: str = ""
     use: Literal["bench", "robot", "wearable"]
     cell: str
@@ -157,12 +172,16 @@ M = TypeVar("M", bound=BaseModel)
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's table; BadInput names the file and what is wrong with it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         near = ", ".join(sorted(p.stem for p in path.parent.glob("*.toml"))) or "none"
         raise BadInput(f"{shown(path)}: no such file; there are: {near}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError:
+        raise BadInput(f"{shown(path)}: not readable as TOML: no UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{shown(path)}: not readable as TOML: {error}") from None
+    except OSError as error:
+        raise BadInput(f"{shown(path)}: {error.strerror}; a TOML file is valid") from None
 
 
 def check(model: type[M], data: dict[str, Any], path: Path) -> M:
@@ -179,6 +198,15 @@ def find(name: str, folder: Path) -> Path:
     return Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
 
 
+def refer(name: str, folder: Path, where: str) -> Path:
+    """Return the file that a key (`where`: file and key) names; BadInput says what there is."""
+    found = find(name, folder)
+    if not found.is_file():
+        near = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise BadInput(f"{where}: no {folder.name[:-1]} {name!r}; there are: {near}")
+    return found
+
+
 def shown(path: Path) -> str:
     """Return a path as a user knows it: relative to here or to the project."""
     for base in (Path.cwd(), ROOT):
@@ -190,14 +218,17 @@ def shown(path: Path) -> str:
 def _line(model: type[BaseModel], item: Any, path: Path) -> str:
     loc = item["loc"]
     key = ".".join(str(part) for part in loc)
-    message = item["msg"][0].lower() + item["msg"][1:]
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     if item["type"] == "extra_forbidden":
         message = f"unknown key; valid here: {', '.join(_keys(model, loc[:-1]))}"
     elif item["type"] == "missing":
         message = "missing"
-    else:
+    elif item["type"] == "string_pattern_mismatch":
+        message = f"letters, digits, _ . - are valid, not {item['input']!r}"
+    elif not isinstance(item["input"], dict | list):
         message += f", not {item['input']!r}"
-    return f"{shown(path)}: {key}: {message}"
+    return ": ".join(filter(None, (shown(path), key, message)))
 
 
 def _keys(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:

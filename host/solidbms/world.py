@@ -6,13 +6,14 @@ A plant gives bus voltage, current and temperature and hears of the gates; see `
 
 from __future__ import annotations
 
+from array import array
 from typing import Protocol
 
 import numpy as np
 from bms.core.fixed import TICKS_MAX, ticks_diff
 
 from solidbms.plant import ntc
-from solidbms.plant.chips.ina228 import Ina228
+from solidbms.plant.chips.ina228 import CURRENT, VBUS, Ina228
 from solidbms.plant.fet import FetPair
 from solidbms.scenario import FaultFile, FaultUse, Request, request_code
 from solidbms.schema import PackFile
@@ -72,6 +73,11 @@ class World:
         self._adc_temp_c: float | None = None
         self._adc_code = 0
         self.truth: list[tuple[int, float, float]] = []
+        # What the pins did and the sensors showed: the measure of every promise. Gates as
+        # (t_ms, charge + 2 * discharge) at each change; readings as t_ms, three codes, and whether
+        # the bus answers, a step.
+        self.gate_log: list[tuple[int, int]] = [(0, 0)]
+        self.readings = array("i")
         self.stopped = False
         self._advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
 
@@ -108,6 +114,9 @@ class World:
 
     def gates(self, chg_on: int, dsg_on: int) -> None:
         """Take the gate commands."""
+        gates = (1 if chg_on else 0) + (2 if dsg_on else 0)
+        if gates != self.gate_log[-1][1]:
+            self.gate_log.append((self.elapsed_ms, gates))
         self.fets.charge.gate = bool(chg_on)
         self.fets.discharge.gate = bool(dsg_on)
 
@@ -127,6 +136,9 @@ class World:
             code = request_code(word)
             self.events.append((self.elapsed_ms, "request", word))
         return code, self.elapsed_ms < self.end_ms and not self.stopped
+
+    def _deaf(self) -> bool:
+        return any(f.active and f.where in ("bus", "chip") for f in self.faults)
 
     def _bus(self, address: int) -> None:
         if address != self.chip.address or (self.faults and self._active("bus", "nack")):
@@ -155,6 +167,16 @@ class World:
             self._shown("cell_v", plant.bus_v) if self.faults else plant.bus_v,
             plant.die_c,
             mean_a * shunt_ohm,
+        )
+        read = self.chip.read
+        self.readings.extend(
+            (
+                self.elapsed_ms,
+                int.from_bytes(read(VBUS, 3), "big") >> 4,
+                int.from_bytes(read(CURRENT, 3), "big", signed=True) >> 4,
+                self.adc(0),
+                0 if self.faults and self._deaf() else 1,
+            )
         )
         if self.elapsed_ms % 1000 < dt_ms:
             soc, temp_c = plant.truth()

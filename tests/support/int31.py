@@ -43,33 +43,33 @@ class _Wrap(ast.NodeTransformer):
         call = ast.Call(ast.Name(_CHECK, ast.Load()), [node], [])
         return ast.copy_location(call, node)
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         return self._checked(node)
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:  # noqa: N802
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         if isinstance(node.op, ast.Not):
             self.generic_visit(node)
             return node
         return self._checked(node)
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         if isinstance(node.func, ast.Name) and node.func.id in _CALLS:
             return self._checked(node)
         self.generic_visit(node)
         return node
 
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
         fits(node.value)
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         # No target in this code has side effects, so reading it once more changes nothing.
         source = ast.parse(ast.unparse(node.target), mode="eval").body
         value = ast.BinOp(source, node.op, node.value)
         assign = ast.Assign([node.target], value)
         return self.visit_Assign(ast.fix_missing_locations(ast.copy_location(assign, node)))
 
-    def visit_Assign(self, node: ast.Assign) -> ast.stmt:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
         node.value = self.visit(node.value)
         node.targets = [self.visit(target) for target in node.targets]
         return node

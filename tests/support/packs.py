@@ -122,7 +122,9 @@ def _vary_rule(draw: st.DrawFn, row: tuple[Any, ...], given: dict[str, Any]) -> 
         given[limit] += draw(st.sampled_from((0.0, 0.001, 1.0)))
         given[release] = draw(st.sampled_from((0.0, given[limit])))
     else:
-        given[limit] -= side * draw(st.sampled_from((0.0, 0.0, 0.5 if factor > 1 else 9, 1 / factor)))
+        given[limit] -= side * draw(
+            st.sampled_from((0.0, 0.0, 0.5 if factor > 1 else 9, 1 / factor))
+        )
         wide = 0.9e9 / factor - abs(given[limit])
         given[release] = given[limit] - side * draw(st.sampled_from((0.0, 1 / factor, 1.0, wide)))
     given["delay_s"] = draw(st.sampled_from((0.0, 0.001, 0.07, 0.5, 2.0, 600.0)))

@@ -12,7 +12,7 @@ from bms.core.soc import FIELDS as SOC_FIELDS
 from bms.core.soc import Soc
 from bms.core.status import FIELDS as STATUS_FIELDS
 from bms.core.status import Status
-from bms.core.switch import ACK, CLEAR, Switch
+from bms.core.switch import ACK, CLEAR, DSG_ON, NONE, Switch
 from bms.core.switch import FIELDS as SWITCH_FIELDS
 
 
@@ -32,6 +32,7 @@ class Core:
         self.soc = Soc(pack)
         self.limits = Limits(pack)
         self.status = Status()
+        self.request = NONE
         self.hash = 0
 
     def period_ms(self):
@@ -44,9 +45,14 @@ class Core:
         sig = self.plausible.v
         switch = self.switch
         self.plausible.step(frame, self.period_ms())
-        request = switch.request(frame)
+        self.request = request = switch.request(frame)
         self.rules.step(
-            sig, frame.v[FLAGS], switch.closed(), request == CLEAR, request == ACK
+            sig,
+            frame.v[FLAGS],
+            switch.closed(),
+            switch.v[DSG_ON],
+            request == CLEAR,
+            request == ACK,
         )
         switch.step(frame, sig, self.rules, request)
 

@@ -47,6 +47,7 @@ CHARGE_OK = const(4)
 LOAD_GONE = const(8)  # the front end sees no load on the terminals
 CODE_OK = const(16)  # boot: CRC of code and pack
 CHIP_OK = const(32)  # boot: identity and configuration read back as written
+CHARGE_OWED = const(128)  # more charge follows in the next Frames
 FEATURE_LOST = const(64)  # something after the gates failed and was switched off
 TEMP_OK = const(256)  # sensor k has the bit TEMP_OK << k, k < 8
 

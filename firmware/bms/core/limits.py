@@ -21,19 +21,18 @@ class Limits:
         self.v = array("i", [0] * len(FIELDS))
 
     def step(self, sig, protect):
-        """Write the limits for these signals; a blocked path and a running shed have none."""
+        """Write the limits for these signals; a blocked path has none."""
         pack = self.pack
         known = sig[TRUST] & 1 << TEMP_MAX_MDEGC and protect.shed_left_ms == NO_SHED
-        self.v[CHARGE_MA] = (
-            _derated(pack.charge_max_ma, pack.charge_derate_ppm, sig)
-            if known and not protect.blocked & CHARGE
-            else 0
-        )
-        self.v[DISCHARGE_MA] = (
-            _derated(pack.discharge_max_ma, pack.discharge_derate_ppm, sig)
-            if known and not protect.blocked & DISCHARGE
-            else 0
-        )
+        charge_ma = discharge_ma = 0
+        if known and not protect.blocked & CHARGE:
+            charge_ma = _derated(pack.charge_max_ma, pack.charge_derate_ppm, sig)
+        # A robot that sits down needs current to do it: while it is warned, the limit stays what
+        # the last believed temperature allows.
+        if not protect.blocked & DISCHARGE:
+            discharge_ma = _derated(pack.discharge_max_ma, pack.discharge_derate_ppm, sig)
+        self.v[CHARGE_MA] = charge_ma
+        self.v[DISCHARGE_MA] = discharge_ma
 
 
 def _derated(ma, table, sig):

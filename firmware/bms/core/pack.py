@@ -28,6 +28,7 @@ FIELDS = (
     "uas_per_ppm",  # charge that moves SoC by 1 ppm: the capacity in As
     "ocv_error_uv",  # rested OCV against the table
     "gain_error_ppm",  # current sensor, for the bound
+    "capacity_error_ppm",
     "offset_error_ua",
     "rest_ua",  # below this current the pack rests
     "rest_ms",  # rest before OCV is believed

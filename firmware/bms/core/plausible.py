@@ -22,11 +22,13 @@ FIELDS = (
     "frozen_ms",  # voltage to the last bit the same while the current moved
     "overrun_ms",  # how late this tick came
     "features_lost",  # parts after the gates that failed
+    "fe_unsteady_ms",  # lost time and resets of the front end, forgotten at a quarter of the pace
     "trust",  # bit k: signal k can be believed
     "dt_ms",  # time since the last Frame as the rules count it
     "last_ms",
     "frozen_uv",  # voltage and current where the voltage last changed
     "frozen_ua",
+    "resets",  # of the front end, at the last Frame
     "started",
 )
 
@@ -41,18 +43,22 @@ TEMP_LOST_MS = const(7)
 FROZEN_MS = const(8)
 OVERRUN_MS = const(9)
 FEATURES_LOST = const(10)
-SIGNALS = const(11)  # the fields up to here can be watched by a rule
-TRUST = const(11)
-DT_MS = const(12)
-_LAST_MS = const(13)
-_FROZEN_UV = const(14)
-_FROZEN_UA = const(15)
-_STARTED = const(16)
+FE_UNSTEADY_MS = const(11)
+SIGNALS = const(12)  # the fields up to here can be watched by a rule
+TRUST = const(12)
+DT_MS = const(13)
+_LAST_MS = const(14)
+_FROZEN_UV = const(15)
+_FROZEN_UA = const(16)
+_RESETS = const(17)
+_STARTED = const(18)
 
-_ALWAYS = const(0x7C0)  # signals made here: always believed
 _VOLT = const(0x3)
 _CURRENT = const(0xC)
 _TEMP = const(0x30)
+_ALWAYS = (1 << SIGNALS) - 1 - _VOLT - _CURRENT - _TEMP  # made here: always believed
+_SANE_UV = const(1000000)
+_RESET_MS = const(1000)  # what one reset of the front end weighs
 LOST_MAX_MS = const(1000000)  # where the counters stop
 DT_MAX_MS = const(1000)  # longest step that delays may count at once
 _TEMP_MAX_MDEGC = const(200000)  # no sensor here reads beyond; -100 to 200 degC
@@ -91,6 +97,7 @@ class Plausible:
             self._frozen(f[F.CELL0], current, dt)
         else:
             v[FE_LOST_MS] = min(v[FE_LOST_MS] + dt, LOST_MAX_MS)
+        self._steady(f[F.FE_RESETS], fresh, dt)
         v[FEATURES_LOST] = 1 if f[F.FLAGS] & F.FEATURE_LOST else 0
         v[TRUST] = trust
 
@@ -116,7 +123,9 @@ class Plausible:
                 low = x
             elif x > high:
                 high = x
-        if low <= -BIG or high >= BIG:
+        # Below 1 V a sense wire is off, or the cell is beyond saving: either way nobody knows, and
+        # the load is warned. Too high is always believed.
+        if low < _SANE_UV or high >= BIG:
             return False
         self.v[CELL_MIN_UV] = low
         self.v[CELL_MAX_UV] = high
@@ -137,6 +146,16 @@ class Plausible:
         self.v[TEMP_MAX_MDEGC] = high
         self.v[TEMP_MIN_MDEGC] = low
         return True
+
+    def _steady(self, resets, fresh, dt):
+        # A front end that comes and goes is never lost for long enough to trip.
+        v = self.v
+        unsteady = v[FE_UNSTEADY_MS]
+        if resets != v[_RESETS]:
+            v[_RESETS] = resets
+            unsteady += _RESET_MS
+        unsteady += -dt >> 2 if fresh else dt
+        v[FE_UNSTEADY_MS] = clamp(unsteady, 0, LOST_MAX_MS)
 
     def _frozen(self, cell_uv, current, dt):
         # Through its own resistance a cell answers every current step; the same code to the last

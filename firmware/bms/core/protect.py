@@ -22,8 +22,8 @@ class Protect:
     """Rule states of one pack. `v` holds phase, timer_ms and shed_ms of every row.
 
     After `step`: `blocked` has the paths (CHARGE, DISCHARGE) that must be open now, `shed_left_ms`
-    is what is left of the shortest running shed (NO_SHED for none), `latched` tells that a row
-    which blocks discharge wants a person, `warned` that a warn or a shed stands.
+    is what is left of the shortest running shed (NO_SHED for none), `latched` has the paths that
+    stay open until asked for again, `warned` tells that a warn or a shed stands.
     """
 
     def __init__(self, pack):
@@ -42,7 +42,7 @@ class Protect:
             self.table.append(entry)
         self.blocked = R.BOTH
         self.shed_left_ms = NO_SHED
-        self.latched = False
+        self.latched = 0
         self.warned = False
 
     def names(self):
@@ -50,18 +50,21 @@ class Protect:
         parts = ("phase", "timer_ms", "shed_ms")
         return [row[R.ID] + "." + part for row in R.ROWS for part in parts]
 
-    def step(self, sig, flags, closed, cleared, acknowledged):
+    def step(self, sig, flags, closed, loaded, cleared, acknowledged):
         """Advance every row by one tick.
 
-        sig: signals, as `Plausible.v`. flags: of the Frame. closed: a gate is closed. cleared: a
-        clear request arrived. acknowledged: the load has shut down, so sheds may end now.
+        sig: signals, as `Plausible.v`. flags: of the Frame. closed: a gate is closed. loaded: the
+        discharge gate is. cleared: a clear request arrived. acknowledged: the load has shut down.
         """
+        # With discharge open there is nobody to warn: a shed is over as it begins.
+        at_once = acknowledged or not loaded
         v = self.v
         dt = sig[DT_MS]
         trust = sig[TRUST]
         self.blocked = 0
         self.shed_left_ms = NO_SHED
-        self.latched = self.warned = False
+        self.latched = 0
+        self.warned = False
         for k, s, side, limit, release, delay_ms, shed_ms, row in self.table:
             phase = v[k]
             if not closed and row[R.WHEN] == R.CLOSED:
@@ -78,13 +81,12 @@ class Protect:
                 continue
             if phase < ACTED:
                 phase = self._toward_trip(k, phase, crossed, dt, delay_ms)
-                # With every gate open there is nobody to warn: the shed is over as it begins.
-                v[k + 2] = shed_ms if phase == ACTED and not closed else 0
+                v[k + 2] = shed_ms if phase == ACTED and at_once else 0
             else:
                 done = self._recovered(row[R.RECOVERY], sig, flags, cleared)
                 phase = self._toward_clear(k, phase, inside, dt, done)
                 if v[k + 2] < shed_ms:
-                    v[k + 2] = shed_ms if acknowledged else v[k + 2] + dt
+                    v[k + 2] = shed_ms if at_once else v[k + 2] + dt
             v[k] = phase
             if phase >= ACTED:
                 self._act(row, shed_ms - v[k + 2])
@@ -133,4 +135,4 @@ class Protect:
             return
         self.blocked |= path
         if path & R.DISCHARGE and (row[R.SHED] == R.SHEDS or row[R.RECOVERY] >= R.LOAD_GONE):
-            self.latched = True
+            self.latched |= path

@@ -13,6 +13,7 @@ from bms.core.plausible import (
     CHARGE_UA,
     DISCHARGE_UA,
     FE_LOST_MS,
+    FE_UNSTEADY_MS,
     FEATURES_LOST,
     FROZEN_MS,
     OVERRUN_MS,
@@ -77,9 +78,11 @@ ROWS = (
     ("hot_cut",      TEMP_MAX_MDEGC, ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
     ("dsg_cold",     TEMP_MIN_MDEGC, BELOW, TRIP, DISCHARGE, SELF,      ALWAYS, HOLD,    SHEDS),
     ("fe_lost",      FE_LOST_MS,     ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
+    ("fe_unsteady",  FE_UNSTEADY_MS, ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
     ("temp_lost",    TEMP_LOST_MS,   ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
     ("frozen",       FROZEN_MS,      ABOVE, TRIP, BOTH,      HAND,      CLOSED, HOLD,    SHEDS),
     ("overrun",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
+    ("stalled",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
     ("feature_lost", FEATURES_LOST,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
 )
 # fmt: on

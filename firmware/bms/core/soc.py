@@ -1,16 +1,17 @@
 """State of charge: counted from the chip's accumulator, started and corrected by rested OCV.
 
 Counting works in whole ppm of the capacity and carries the remainder, so nothing is lost to
-rounding however small the step. The bound says how far SoC may be off: it grows with the charge
-moved (gain), with time (offset) and with charge that nobody saw, and shrinks only at rest.
-The filter that will correct under load takes the place of `_rested`.
+rounding however small the step. The bound says how far SoC may be off: what the anchor (start or
+rest) left open, the gain and capacity error of the net charge since, the offset over the time
+since, and charge that nobody saw. The filter that will correct under load takes the place of
+`_rested`.
 """
 
 from array import array
 
 from bms.compat import const
 from bms.core import frame as F
-from bms.core.fixed import clamp, interp
+from bms.core.fixed import clamp, interp, ticks_diff
 from bms.core.plausible import CELL_MIN_UV, CHARGE_UA, DT_MS, TEMP_MIN_MDEGC, TRUST
 
 FIELDS = (
@@ -19,23 +20,35 @@ FIELDS = (
     "rest_ms",  # how long the pack has rested, restarted after each correction
     "started",
     "charge_rest_uas",  # charge not yet worth 1 ppm
-    "error_rest_uas",  # error not yet worth 1 ppm
     "corrections",  # rest corrections so far
+    "anchor_ppm",  # the bound: as start or rest left it,
+    "net_ppm",  # net charge since then, and the furthest it went,
+    "reach_ppm",
+    "drift_ppm",  # offset over time, and charge that nobody saw,
+    "drift_rest_uas",  # of which not yet worth 1 ppm,
+    "doubt_ppm",  # charge not seen that the chip may still have counted
+    "last_ms",
 )
 SOC_PPM = const(0)
 BOUND_PPM = const(1)
 REST_MS = const(2)
 STARTED = const(3)
 _CHARGE_REST_UAS = const(4)
-_ERROR_REST_UAS = const(5)
-CORRECTIONS = const(6)
+CORRECTIONS = const(5)
+_ANCHOR_PPM = const(6)
+_NET_PPM = const(7)
+_REACH_PPM = const(8)
+_DRIFT_PPM = const(9)
+_DRIFT_REST_UAS = const(10)
+_DOUBT_PPM = const(11)
+_LAST_MS = const(12)
 
 FULL_PPM = const(1000000)
+_TABLE_PPM = const(2000)  # interpolation between the rows of an OCV table: 0.2 %
+_MOVED_UAS = const(900000000)  # a Frame never moves more; the driver hands on the rest later
 _REST_AGAIN_MS = const(60000)  # a rest that goes on is looked at again after a minute
 _REST_MAX_MS = const(100000000)
-_TABLE_PPM = const(2000)  # interpolation between the rows of an OCV table: 0.2 %
-_MOVED_UAS = const(1000000000)  # a Frame never moves more; the driver hands on the rest later
-_GUESS_MA = const(500000)
+_ELAPSED_MAX_MS = const(1000000)
 _START_MA = const(100000)
 _START_UV = const(10000000)
 _DROP = const(30000)  # factors up to here multiply within 31 bits
@@ -48,25 +61,39 @@ class Soc:
         self.pack = pack
         self.v = array("i", [0] * len(FIELDS))
         self.v[BOUND_PPM] = FULL_PPM
+        # Errors in proportion to net charge, and the most that a second can hide.
+        self.share_ppm = pack.gain_error_ppm + pack.capacity_error_ppm
+        most_ma = min(max(pack.discharge_max_ma, pack.charge_max_ma), 500000)
+        self.unseen_ppm_s = most_ma * 1000 // pack.uas_per_ppm + 1
+        self.offset_ma = (pack.offset_error_ua + 999) // 1000
         self.low_ppm = 0
         self.high_ppm = 0
 
     def step(self, frame, sig):
         """Take in one Frame and its signals (`Plausible.v`)."""
+        v = self.v
+        f = frame.v
         seen = sig[TRUST] & 1 << CELL_MIN_UV and sig[TRUST] & 1 << CHARGE_UA
-        if not self.v[STARTED]:
+        # The rules' time stops at 1 s a tick; charge does not.
+        elapsed_ms = clamp(ticks_diff(f[F.T_MS], v[_LAST_MS]), sig[DT_MS], _ELAPSED_MAX_MS)
+        v[_LAST_MS] = f[F.T_MS]
+        if not v[STARTED]:
             if seen and sig[TRUST] & 1 << TEMP_MIN_MDEGC:
-                self._start(frame.v, sig)
+                self._start(f, sig)
             return
-        self._count(frame.v, sig)
-        self._rested(sig, seen)
+        self._count(f, sig, elapsed_ms)
+        self._rested(f, sig, seen)
+        reach = v[_REACH_PPM] // 1000 * self.share_ppm // 1000 + 1
+        bound = v[_ANCHOR_PPM] + reach + v[_DRIFT_PPM] + v[_DOUBT_PPM]
+        v[BOUND_PPM] = min(bound, FULL_PPM)
 
     def _start(self, f, sig):
         v = self.v
         v[STARTED] = 1
         if f[F.SAVED_SOC_PPM] >= 0:
-            v[SOC_PPM] = min(f[F.SAVED_SOC_PPM], FULL_PPM)
-            v[BOUND_PPM] = clamp(f[F.SAVED_BOUND_PPM], 0, FULL_PPM)
+            self._anchor(
+                clamp(f[F.SAVED_SOC_PPM], 0, FULL_PPM), clamp(f[F.SAVED_BOUND_PPM], 0, FULL_PPM)
+            )
             return
         # Nothing saved: the first reading counts as rested. What a small load still hides is R0
         # times its current, taken off, and polarisation, taken into the bound.
@@ -77,42 +104,59 @@ class Soc:
         drop_uv = _drop_uv(ma, interp(pack.dcir_uohm, temp))
         hidden_uv = abs(_drop_uv(ma, interp(pack.polar_uohm, temp)))
         self._look_up(cell_uv - drop_uv, pack.ocv_error_uv + hidden_uv)
-        v[SOC_PPM] = (self.low_ppm + self.high_ppm) >> 1
-        v[BOUND_PPM] = self._half()
+        self._anchor_between(self.low_ppm, self.high_ppm)
+
+    def _anchor(self, soc_ppm, bound_ppm):
+        v = self.v
+        v[SOC_PPM] = soc_ppm
+        v[_ANCHOR_PPM] = v[BOUND_PPM] = bound_ppm
+        v[_NET_PPM] = v[_REACH_PPM] = v[_DRIFT_PPM] = v[_DOUBT_PPM] = 0
+
+    def _anchor_between(self, low_ppm, high_ppm):
+        self._anchor((low_ppm + high_ppm) >> 1, (high_ppm - low_ppm + 1) >> 1)
 
     def _look_up(self, ocv_uv, error_uv):
-        # The interval of SoC that this voltage leaves open: honest on a flat curve too.
+        # The interval of SoC that this voltage leaves open: honest on a flat curve too. Beyond an
+        # end of the table the end's own slope counts.
         table = self.pack.ocv_uv_ppm
-        self.low_ppm = interp(table, ocv_uv - error_uv)
-        self.high_ppm = interp(table, ocv_uv + error_uv)
+        n = len(table) >> 1
+        ocv_uv = clamp(ocv_uv, table[0], table[n - 1])
+        self.low_ppm = max(interp(table, ocv_uv - error_uv) - _TABLE_PPM, 0)
+        self.high_ppm = min(interp(table, ocv_uv + error_uv) + _TABLE_PPM, FULL_PPM)
 
-    def _half(self):
-        return ((self.high_ppm - self.low_ppm) >> 1) + _TABLE_PPM
-
-    def _count(self, f, sig):
+    def _count(self, f, sig, elapsed_ms):
         v = self.v
         pack = self.pack
-        dt = sig[DT_MS]
+        unseen = 0
         if f[F.FLAGS] & F.CHARGE_OK:
-            moved = clamp(f[F.CHARGE_UAS], -_MOVED_UAS, _MOVED_UAS)
-            error = abs(moved) // 1000 * (pack.gain_error_ppm // 100) // 10 + 1
-            error += pack.offset_error_ua // 1000 * dt + 1
+            charge = v[_CHARGE_REST_UAS] + clamp(f[F.CHARGE_UAS], -_MOVED_UAS, _MOVED_UAS)
+            ppm = charge // pack.uas_per_ppm
+            v[_CHARGE_REST_UAS] = charge % pack.uas_per_ppm
+            v[SOC_PPM] = clamp(v[SOC_PPM] + ppm, 0, FULL_PPM)
+            v[_NET_PPM] = clamp(v[_NET_PPM] + ppm, -FULL_PPM, FULL_PPM)
+            v[_REACH_PPM] = max(v[_REACH_PPM], abs(v[_NET_PPM]))
+            if not f[F.FLAGS] & F.CHARGE_OWED:
+                v[_DOUBT_PPM] = 0  # the chip counted on while nobody asked it
         else:
-            # Nobody saw this charge. The last current is the best guess, the pack's most the
-            # worst case.
-            moved = clamp(sig[CHARGE_UA] // 1000, -_GUESS_MA, _GUESS_MA) * dt
-            error = min(max(pack.discharge_max_ma, pack.charge_max_ma), _GUESS_MA) * dt
-        charge = v[_CHARGE_REST_UAS] + moved
-        v[SOC_PPM] = clamp(v[SOC_PPM] + charge // pack.uas_per_ppm, 0, FULL_PPM)
-        v[_CHARGE_REST_UAS] = charge % pack.uas_per_ppm
-        error += v[_ERROR_REST_UAS]
-        v[BOUND_PPM] = min(v[BOUND_PPM] + error // pack.uas_per_ppm, FULL_PPM)
-        v[_ERROR_REST_UAS] = error % pack.uas_per_ppm
+            # SoC waits: the most that can have flowed goes into the bound.
+            unseen = self.unseen_ppm_s * (elapsed_ms // 1000)
+            unseen += self.unseen_ppm_s * (elapsed_ms % 1000) // 1000 + 1
+            v[_DOUBT_PPM] = min(v[_DOUBT_PPM] + unseen, FULL_PPM)
+            if sig[TRUST] & 1 << CHARGE_UA:
+                # It answers but its count is gone: nobody will ever know.
+                v[_DRIFT_PPM] = min(v[_DRIFT_PPM] + v[_DOUBT_PPM], FULL_PPM)
+                v[_DOUBT_PPM] = 0
+        drift = v[_DRIFT_REST_UAS] + self.offset_ma * elapsed_ms
+        v[_DRIFT_PPM] = min(v[_DRIFT_PPM] + drift // pack.uas_per_ppm, FULL_PPM)
+        v[_DRIFT_REST_UAS] = drift % pack.uas_per_ppm
 
-    def _rested(self, sig, seen):
+    def _rested(self, f, sig, seen):
         v = self.v
         pack = self.pack
-        if not seen or abs(sig[CHARGE_UA]) > pack.rest_ua:
+        # Both must be quiet: a sampled current can miss what the accumulator saw.
+        still_uas = (pack.rest_ua // 1000 + 1) * sig[DT_MS]
+        moved = not f[F.FLAGS] & F.CHARGE_OK or abs(f[F.CHARGE_UAS]) > still_uas
+        if not seen or moved or abs(sig[CHARGE_UA]) > pack.rest_ua:
             v[REST_MS] = 0
             return
         v[REST_MS] = min(v[REST_MS] + sig[DT_MS], _REST_MAX_MS)
@@ -122,9 +166,15 @@ class Soc:
             return
         v[REST_MS] = need - _REST_AGAIN_MS
         self._look_up(sig[CELL_MIN_UV], pack.ocv_error_uv)
-        if self._half() < v[BOUND_PPM]:
-            v[SOC_PPM] = (self.low_ppm + self.high_ppm) >> 1
-            v[BOUND_PPM] = self._half()
+        # Both intervals hold the truth, so what they share does; if they share nothing, one of
+        # them was wrong, and the cell at rest is believed.
+        low = max(self.low_ppm, v[SOC_PPM] - v[BOUND_PPM])
+        high = min(self.high_ppm, v[SOC_PPM] + v[BOUND_PPM])
+        if low > high:
+            low = self.low_ppm
+            high = self.high_ppm
+        if (high - low + 1) >> 1 < v[BOUND_PPM]:
+            self._anchor_between(low, high)
             v[CORRECTIONS] = (v[CORRECTIONS] + 1) & 0xFFFF
 
 

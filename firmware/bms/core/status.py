@@ -27,7 +27,8 @@ FIELDS = (
     ("discharge_limit_ma", "discharge current the pack gives now"),
     ("fe_lost_ms", "since the last believable set of readings"),
     ("fe_resets", "resets of the front end seen"),
-    ("refused", "requests to close that a trip refused"),
+    ("warned", "1 while a warning or a shed stands"),
+    ("refused", "requests to close that did not close"),
     ("corrections", "SoC corrections at rest"),
     ("ticks", "ticks since boot, wraps at 2^30"),
 )
@@ -65,8 +66,9 @@ class Status:
         n[15] = limits.v[L.DISCHARGE_MA]
         n[16] = sig[P.FE_LOST_MS]
         n[17] = f[F.FE_RESETS]
-        n[18] = w[W.REFUSED]
-        n[19] = soc.v[S.CORRECTIONS]
-        n[20] = self.ticks
+        n[18] = 1 if protect.warned else 0
+        n[19] = w[W.REFUSED]
+        n[20] = soc.v[S.CORRECTIONS]
+        n[21] = self.ticks
         self._next = self.v
         self.v = n

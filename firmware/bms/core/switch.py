@@ -5,7 +5,7 @@ from array import array
 from bms.compat import const
 from bms.core import frame as F
 from bms.core import rules as R
-from bms.core.plausible import TRUST
+from bms.core.plausible import SIGNALS, TRUST
 from bms.core.protect import NO_SHED
 
 FIELDS = (
@@ -14,8 +14,8 @@ FIELDS = (
     "dsg_on",
     "boot_ticks",  # good Frames in a row before the first gate may close
     "last_seq",  # of the mailbox: a request acts once
-    "latched",  # tripped: discharge stays off until asked again
-    "refused",  # requests to close that a trip refused
+    "latched",  # paths that stay open until asked again
+    "refused",  # requests to close that did not close
 )
 STATE = const(0)
 CHG_ON = const(1)
@@ -44,8 +44,8 @@ REQUESTS = ("none", "open", "close", "ack", "clear", "ship")
 
 REQUEST_MAX_MS = const(2000)  # a request older than this is not acted on
 BOOT_FRAMES = const(5)
-_ALL_TRUSTED = const(0x7FF)
-_BOOT_OK = const(48)  # CODE_OK | CHIP_OK
+_ALL_TRUSTED = (1 << SIGNALS) - 1
+_BOOT_OK = F.CODE_OK | F.CHIP_OK
 
 
 class Switch:
@@ -85,8 +85,13 @@ class Switch:
                 state = self._close(blocked)
         elif state != SHIP:
             state = self._running(state, protect, request)
+        if request == CLOSE and state not in (ON, SHEDDING):
+            v[REFUSED] = (v[REFUSED] + 1) & 0xFFFF
+        if state in (OFF, SHIP):
+            v[LATCHED] = 0
         live = ON <= state <= TRIPPED
         v[STATE] = state
+        blocked |= v[LATCHED]
         v[CHG_ON] = 1 if live and not blocked & R.CHARGE else 0
         v[DSG_ON] = 1 if live and state != TRIPPED and not blocked & R.DISCHARGE else 0
 
@@ -97,10 +102,7 @@ class Switch:
         return OFF if v[_BOOT_TICKS] >= BOOT_FRAMES else BOOT
 
     def _close(self, blocked):
-        v = self.v
-        v[LATCHED] = 0
         if blocked == R.BOTH:
-            v[REFUSED] = (v[REFUSED] + 1) & 0xFFFF
             return OFF
         # An empty pack may be charged: discharge stays open, charge closes.
         return TRIPPED if blocked & R.DISCHARGE else ON
@@ -108,14 +110,12 @@ class Switch:
     def _running(self, state, protect, request):
         v = self.v
         if protect.blocked & R.DISCHARGE:
-            if protect.latched:
-                v[LATCHED] = 1
+            v[LATCHED] |= protect.latched
             return TRIPPED
-        if state == TRIPPED and v[LATCHED]:
+        if v[LATCHED]:
             # What was announced and cut, or wants a person, does not come back by itself: charging
-            # goes on where it was going on, everything else is off until asked.
-            if request == CLOSE:
-                v[LATCHED] = 0
-            else:
-                return TRIPPED if v[CHG_ON] else OFF
+            # goes on if only discharge was cut, everything else is off until asked.
+            if request != CLOSE:
+                return OFF if v[LATCHED] & R.CHARGE else TRIPPED
+            v[LATCHED] = 0
         return ON if protect.shed_left_ms == NO_SHED else SHEDDING

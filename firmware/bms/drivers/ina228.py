@@ -67,7 +67,7 @@ class Ina228:
         try:
             if not self.ready:
                 self._configure()
-            if self.ready and self._fresh():
+            if self.ready:
                 self._measure(frame.v)
         except OSError:
             pass  # no flag was set: the core sees the reading age
@@ -85,6 +85,7 @@ class Ina228:
         self._put(_DIAG_ALRT, _ALATCH)
         self.ready = self._get(_DIAG_ALRT) & _DIAG_SET == _ALATCH and self._unchanged()
         self._based = False
+        self._owed = self._rest = 0
 
     def _unchanged(self):
         return (
@@ -118,7 +119,10 @@ class Ina228:
             code -= 0x100000
         ua = code * self.pack.ua_num // self.pack.ua_den
         i2c.readfrom_mem_into(address, _CHARGE, self._b5)
+        # Last, so that it speaks for all that was read: a chip that was reset in between shows.
         # From here on nothing can fail: a Frame is filled whole or not at all.
+        if not self._fresh():
+            return
         self._hand_on(f)
         f[F.PACK_UV] = uv
         f[F.CELL0] = uv // self.cells
@@ -136,7 +140,7 @@ class Ina228:
             scaled = codes * self.pack.ua_num + self._rest
             f[F.CHARGE_UAS] = scaled // self.pack.ua_den
             self._rest = scaled % self.pack.ua_den
-            f[F.FLAGS] |= F.CHARGE_OK
+            f[F.FLAGS] |= F.CHARGE_OK | F.CHARGE_OWED if self._owed else F.CHARGE_OK
         self._charge = now
         self._based = True
 

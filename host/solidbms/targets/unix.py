@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,27 +49,33 @@ def run(
             raise RuntimeError("no MicroPython for this machine")
         command = [str(binary), "-X", f"heapsize={HEAP}", str(ROOT / "firmware" / "main.py")]
     path = os.pathsep.join(str(ROOT / part) for part in ("firmware", "boards/sim"))
+    said = tempfile.TemporaryFile()  # a pipe that nobody reads would fill and stop the firmware
     process = subprocess.Popen(
         [*command, str(pack_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=said,
         env={**os.environ, "MICROPYPATH": path},
         bufsize=0,
         start_new_session=True,  # Ctrl-C is ours to handle: the record must be closed first
     )
     tick_bytes = 4 * len(column_names(Pack(pack_path.read_bytes())))
-    assert process.stdin and process.stdout and process.stderr
+    assert process.stdin and process.stdout
     try:
-        ended = wire.serve(
-            world, process.stdout, process.stdin, saved, record, tick_bytes
-        )
-        process.stdin.close()
-        words = process.stderr.read().decode(errors="replace").strip()
+        try:
+            ended = wire.serve(world, process.stdout, process.stdin, saved, record, tick_bytes)
+        except BrokenPipeError:  # it died while an answer was under way
+            ended = False
+        with contextlib.suppress(OSError):
+            process.stdin.close()
         code = process.wait(10)
+        said.seek(0)
+        words = said.read().decode(errors="replace").strip()
     finally:
         process.kill()
         process.wait()
+        said.close()
+    world.events += [(world.elapsed_ms, "said", line) for line in words.splitlines()]
     if not ended or code:
         last = words.splitlines()[-1] if words else "no word"
         raise RuntimeError(f"firmware died with status {code}: {last}")

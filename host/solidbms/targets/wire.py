@@ -70,10 +70,10 @@ def serve(
         op, a, b, n = request[0], request[1], request[2], request[3]
         if op == 0x52:  # R
             try:
-                data = world.read(a, b, n)
-                answers.write(b"\0" + data.ljust(8, b"\0"))
+                answer = b"\0" + world.read(a, b, n).ljust(8, b"\0")
             except OSError as error:
-                answers.write(struct.pack("<B8x", error.args[0]))
+                answer = struct.pack("<B8x", error.args[0])
+            answers.write(answer)
         elif op == 0x41:  # A
             answers.write(struct.pack("<BH6x", 0, world.adc(a)))
         elif op == 0x47:  # G

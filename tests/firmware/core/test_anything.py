@@ -23,6 +23,7 @@ from support.packs import Drawn, compiled, packs
 
 CHECKED = int31.load()
 BIG = 10**9
+SANE_UV = 10**6
 INT32 = st.sampled_from((-(2**31), -(2**30), -BIG, 1 - BIG, 0, BIG - 1, BIG, 2**30, 2**31 - 1))
 GOOD = 0xFF00 | F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK | F.CODE_OK | F.CHIP_OK
 
@@ -106,7 +107,7 @@ class Oracle:
         """Return the trusted signals of a Frame as bits."""
         first = F.CELL0 + self.pack.cells
         trust = sum(1 << s for s in range(P.FE_LOST_MS, P.SIGNALS))
-        if f[F.FLAGS] & F.VOLT_OK and all(-BIG < x < BIG for x in f[F.CELL0 : first]):
+        if f[F.FLAGS] & F.VOLT_OK and all(SANE_UV <= x < BIG for x in f[F.CELL0 : first]):
             trust |= 1 << P.CELL_MAX_UV | 1 << P.CELL_MIN_UV
         if f[F.FLAGS] & F.CURRENT_OK and -BIG < f[F.CURRENT_UA] < BIG:
             trust |= 1 << P.CHARGE_UA | 1 << P.DISCHARGE_UA
@@ -116,8 +117,11 @@ class Oracle:
             trust |= 1 << P.TEMP_MAX_MDEGC | 1 << P.TEMP_MIN_MDEGC
         return trust
 
-    def must_be_open(self, f: array[int], sig: array[int], closed: bool) -> int:
-        """Return the paths that this Frame allows no gate of; closed: as it arrived."""
+    def must_be_open(self, f: array[int], sig: array[int], closed: bool, loaded: bool) -> int:
+        """Return the paths that this Frame allows no gate of.
+
+        closed, loaded: a gate, the discharge gate was closed as it arrived.
+        """
         request = self.request(f)
         trust = self.believable(f)
         assert sig[P.TRUST] == trust
@@ -127,12 +131,14 @@ class Oracle:
         self.booted |= self.good_frames >= 5
         open_paths = 0
         for k, row in enumerate(R.ROWS):
-            open_paths |= self._row(k, row, sig, trust, closed, request, f[F.FLAGS])
+            open_paths |= self._row(k, row, sig, trust, (closed, loaded), request, f[F.FLAGS])
         if not was_booted or request in (W.OPEN, W.STORE):
             return R.BOTH
         return open_paths
 
-    def _row(self, k: int, row: Any, sig: Any, trust: int, closed: bool, req: int, fl: int) -> int:
+    def _row(self, k: int, row: Any, sig: Any, trust: int, gates: Any, req: int, fl: int) -> int:
+        closed, loaded = gates
+        nobody_to_warn = req == W.ACK or not loaded
         limit, release, delay_ms, shed_ms = self.pack.rule(k)
         side, state, dt_ms = row[R.SIDE], self.rows[k], sig[P.DT_MS]
         crossed = inside = False
@@ -145,7 +151,7 @@ class Oracle:
         else:
             crossed = row[R.UNTRUSTED] == R.CROSSED or state["for"] is not None
         if state["stands"]:
-            state["shed"] = shed_ms if req == W.ACK else state["shed"] + dt_ms
+            state["shed"] = shed_ms if nobody_to_warn else state["shed"] + dt_ms
             first = state["inside"] is None
             state["inside"] = (0 if first else state["inside"] + dt_ms) if inside else None
             waited = inside and state["inside"] >= self.pack.recover_ms
@@ -156,7 +162,7 @@ class Oracle:
             state["for"] = 0 if state["for"] is None else state["for"] + dt_ms
             if state["for"] >= delay_ms:
                 late_ms = state["for"] - delay_ms  # the shed runs from the end of the delay
-                state.update(stands=True, inside=None, shed=late_ms if closed else shed_ms)
+                state.update(stands=True, inside=None, shed=shed_ms if nobody_to_warn else late_ms)
                 state["for"] = None
         else:
             state["for"] = None
@@ -193,12 +199,13 @@ class Run:
         core = self.core
         f = core.frame.v
         f[F.T_MS] = (f[F.T_MS] + step_ms) & 2**30 - 1
-        was = core.switch.v[W.CHG_ON] | core.switch.v[W.DSG_ON]
+        loaded = core.switch.v[W.DSG_ON]
+        was = core.switch.v[W.CHG_ON] | loaded
         core.protect()
         core.estimate()
         core.digest(self.parts)
         chg, dsg = core.switch.v[W.CHG_ON], core.switch.v[W.DSG_ON]
-        open_paths = self.oracle.must_be_open(f, core.plausible.v, bool(was))
+        open_paths = self.oracle.must_be_open(f, core.plausible.v, bool(was), bool(loaded))
         assert not (chg and open_paths & R.CHARGE)
         assert not (dsg and open_paths & R.DISCHARGE)
         self.closings += (chg | dsg) > was
@@ -268,7 +275,9 @@ class Bytes:
 
 WORDS = st.one_of(
     st.binary(min_size=5, max_size=5),
-    st.sampled_from((b"\x7f\xff\xff\xff\xff", b"\x80" + bytes(4), b"\x07\xff\xff\xff\xff", bytes(5))),
+    st.sampled_from(
+        (b"\x7f\xff\xff\xff\xff", b"\x80" + bytes(4), b"\x07\xff\xff\xff\xff", bytes(5))
+    ),
     st.none(),
 )
 

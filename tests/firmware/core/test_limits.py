@@ -14,13 +14,16 @@ from bms.core.protect import NO_SHED
 from hypothesis import given
 from hypothesis import strategies as st
 from support.packs import NAMES, compiled
+from support.rig import ALL_TRUSTED
 
 PACK = Pack(compiled(NAMES[0]).blob)
 FILE = compiled(NAMES[0]).file
 TEMP = st.integers(-60_000, 100_000)
 
 
-def limits_at(cold: int, hot: int, trust: int = 0x7FF, blocked: int = 0, left: int = NO_SHED):
+def limits_at(
+    cold: int, hot: int, trust: int = ALL_TRUSTED, blocked: int = 0, left: int = NO_SHED
+):
     limits = Limits(PACK)
     sig = array("i", [0] * len(P.FIELDS))
     sig[P.TRUST], sig[P.TEMP_MIN_MDEGC], sig[P.TEMP_MAX_MDEGC] = trust, cold, hot
@@ -45,10 +48,13 @@ def test_the_stricter_end_wins(a: int, b: int):
         assert 0 <= both[k] <= (PACK.charge_max_ma, PACK.discharge_max_ma)[k]
 
 
-def test_blocked_shed_or_unknown_is_zero():
+def test_blocked_is_zero_and_charge_stops_where_discharge_goes_on():
     assert min(limits_at(25_000, 25_000)) > 0
     assert limits_at(25_000, 25_000, blocked=R.CHARGE) == (0, PACK.discharge_max_ma)
     assert limits_at(25_000, 25_000, blocked=R.DISCHARGE) == (PACK.charge_max_ma, 0)
     assert limits_at(25_000, 25_000, blocked=R.BOTH) == (0, 0)
-    assert limits_at(25_000, 25_000, left=0) == limits_at(25_000, 25_000, left=1) == (0, 0)
-    assert limits_at(25_000, 25_000, trust=0x7FF & ~(1 << P.TEMP_MAX_MDEGC)) == (0, 0)
+    # A load that shuts down, a temperature nobody knows: no charge, but current to sit down with.
+    assert limits_at(25_000, 25_000, left=0) == limits_at(25_000, 25_000, left=1)
+    assert limits_at(25_000, 25_000, left=0) == (0, PACK.discharge_max_ma)
+    unknown = ALL_TRUSTED & ~(1 << P.TEMP_MAX_MDEGC)
+    assert limits_at(25_000, 25_000, trust=unknown) == (0, PACK.discharge_max_ma)

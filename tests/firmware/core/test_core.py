@@ -1,0 +1,149 @@
+"""The whole core: names fit words, the hash sees every word, Status says what is."""
+
+from __future__ import annotations
+
+import pytest
+from bms.core import frame as F
+from bms.core import limits as L
+from bms.core import plausible as P
+from bms.core import protect as T
+from bms.core import rules as R
+from bms.core import soc as S
+from bms.core import switch as W
+from bms.core.core import Core
+from bms.core.pack import Pack
+from bms.core.status import FIELDS, Status
+from support.packs import NAMES, compiled
+from support.rig import Rig
+
+PACK = Pack(compiled(NAMES[0]).blob)
+
+
+def index_names(module, names) -> None:
+    """Hold a module's index constants against the order of its names."""
+    for k, name in enumerate(names):
+        constant = getattr(module, name.upper(), getattr(module, f"_{name.upper()}", None))
+        assert constant is None or constant == k, name
+
+
+def running() -> Rig:
+    rig = Rig(PACK)
+    rig.close()
+    rig.shunt_code = -1000
+    for _ in range(30):
+        rig.tick()
+    return rig
+
+
+def test_names_fit_the_words():
+    core = Core(PACK)
+    parts, names = core.parts(), core.names()
+    assert [len(part) for part in parts] == [len(fields) for _, fields in names]
+    flat = [f"{part}.{field}" for part, fields in names for field in fields]
+    assert len(set(flat)) == len(flat)
+    index_names(F, F.FIELDS)
+    index_names(P, P.FIELDS)
+    index_names(W, W.FIELDS)
+    index_names(S, S.FIELDS)
+    index_names(L, L.FIELDS)
+    frame = F.Frame(3, 2)
+    assert frame.names()[F.CELL0 :] == [
+        "cell0_uv", "cell1_uv", "cell2_uv", "temp0_mdegc", "temp1_mdegc"]  # fmt: skip
+    assert frame.names()[frame.temp0] == "temp0_mdegc"
+    assert len(T.PHASES) == T.RELEASING + 1
+
+
+def digest_after(part: int = 0, word: int = 0, by: int = 0) -> int:
+    core = Core(PACK)
+    parts = core.parts()
+    core.digest(parts)
+    parts[part][word] += by
+    return core.digest(parts)
+
+
+@pytest.mark.parametrize("part", range(7))
+def test_the_hash_sees_one_unit_of_any_word(part: int):
+    plain = digest_after()
+    assert 0 <= plain < 1 << 30
+    size = len(Core(PACK).parts()[part])
+    changed = {digest_after(part, word, by) for word in range(size) for by in (-1, 1)}
+    assert plain not in changed
+    assert len(changed) == 2 * size
+
+
+def test_the_hash_keeps_what_was():
+    one, two = Core(PACK), Core(PACK)
+    one.frame.v[F.PACK_UV] = 1
+    first = one.digest(one.parts()), two.digest(two.parts())
+    one.frame.v[F.PACK_UV] = 0
+    assert first[0] != first[1]
+    assert one.digest(one.parts()) != two.digest(two.parts())
+
+
+def test_the_hash_takes_the_status_just_published():
+    rig = running()
+    core = rig.core
+    parts = core.parts()
+    for _ in range(3):
+        core.estimate()
+        core.digest(parts)
+        assert parts[-1] is core.status.v
+        assert core.parts()[-1] is core.status.v
+
+
+def test_status_says_what_is():
+    rig = running()
+    core = rig.core
+    # Values that no other field has, so that a swap shows.
+    words = [core.frame.v, core.plausible.v, core.switch.v, core.soc.v, core.limits.v]
+    for k, part in enumerate(words):
+        for at in range(len(part)):
+            part[at] = 1000 * (k + 1) + at
+    core.rules.blocked, core.rules.shed_left_ms, core.rules.warned = 11, 12, True
+    ticks = core.status.ticks
+    status: Status = core.status
+    status.publish(core.frame, core.plausible.v, core.rules, core.switch, core.soc, core.limits)
+    f, sig, w, soc, limits = words
+    expected = {
+        "t_ms": f[F.T_MS], "state": w[W.STATE], "chg_on": w[W.CHG_ON], "dsg_on": w[W.DSG_ON],
+        "blocked": 11, "shed_left_ms": 12, "soc_ppm": soc[S.SOC_PPM],
+        "soc_bound_ppm": soc[S.BOUND_PPM], "pack_uv": f[F.PACK_UV],
+        "current_ua": f[F.CURRENT_UA], "cell_min_uv": sig[P.CELL_MIN_UV],
+        "cell_max_uv": sig[P.CELL_MAX_UV], "temp_min_mdegc": sig[P.TEMP_MIN_MDEGC],
+        "temp_max_mdegc": sig[P.TEMP_MAX_MDEGC], "charge_limit_ma": limits[L.CHARGE_MA],
+        "discharge_limit_ma": limits[L.DISCHARGE_MA], "fe_lost_ms": sig[P.FE_LOST_MS],
+        "fe_resets": f[F.FE_RESETS], "warned": 1, "refused": w[W.REFUSED],
+        "corrections": soc[S.CORRECTIONS], "ticks": ticks + 1,
+    }  # fmt: skip
+    named = dict(zip((name for name, _ in FIELDS), status.v, strict=True))
+    assert named == expected
+
+
+def test_the_status_on_show_is_never_half_written():
+    core = running().core
+    shown = core.status.v
+    before = list(shown)
+    core.frame.v[F.PACK_UV] += 1
+    core.estimate()
+    assert core.status.v is not shown and list(shown) == before
+
+
+def test_the_period_follows_the_gates():
+    rig = Rig(PACK)
+    assert rig.core.period_ms() == PACK.idle_tick_ms
+    rig.close()
+    assert rig.core.period_ms() == PACK.tick_ms
+
+
+def test_a_request_goes_to_rules_and_switch_in_the_same_tick():
+    rig = running()
+    row = next(k for k, row in enumerate(R.ROWS) if row[R.SIGNAL] == P.FE_LOST_MS)
+    rig.nack = True
+    while not rig.acted(row):
+        rig.tick()
+    assert rig.commanded == (1, 1) and rig.core.switch.v[W.STATE] == W.SHEDDING
+    rig.tick(W.ACK)
+    assert rig.commanded == (0, 0)
+    rig = running()
+    rig.tick(W.OPEN)
+    assert rig.commanded == (0, 0)

@@ -1,0 +1,172 @@
+"""Signals out of Frames: what is believed, how long something is lost, frozen or late."""
+
+from __future__ import annotations
+
+import pytest
+from bms.core import frame as F
+from bms.core import plausible as P
+from bms.core.fixed import BIG
+from bms.core.pack import Pack
+from bms.core.switch import BOOT_FRAMES, OFF, STATE
+from hypothesis import given
+from hypothesis import strategies as st
+from support import int31
+from support.packs import NAMES, compiled
+from support.rig import Bench
+
+ALL = (1 << P.SIGNALS) - 1
+VOLT = 1 << P.CELL_MAX_UV | 1 << P.CELL_MIN_UV
+CURRENT = 1 << P.CHARGE_UA | 1 << P.DISCHARGE_UA
+TEMP = 1 << P.TEMP_MAX_MDEGC | 1 << P.TEMP_MIN_MDEGC
+MASK = (1 << 30) - 1
+SANE_UV = 1_000_000
+PLAUSIBLE = int31.load()["bms.core.plausible"].Plausible
+
+
+class Signals:
+    """Plausible on a Frame that a test writes; all good to begin with."""
+
+    def __init__(self, cells: int = 1, temps: int = 1) -> None:
+        self.pack = Pack(compiled(NAMES[0]).blob)
+        self.plausible = PLAUSIBLE(self.pack)
+        self.frame = F.Frame(cells, temps)
+        self.f = self.frame.v
+        self.f[F.FLAGS] = F.VOLT_OK | F.CURRENT_OK | 0xFF00
+        for k in range(F.CELL0, F.CELL0 + cells):
+            self.f[k] = 3_600_000
+        for k in range(self.frame.temp0, len(self.f)):
+            self.f[k] = 25_000
+
+    def step(self, dt_ms: int = 50, **words: int):
+        """Run a step with these Frame words (flags off: `lost`)."""
+        self.f[F.T_MS] = self.f[F.T_MS] + dt_ms & MASK
+        self.f[F.FLAGS] ^= words.get("lost", 0)
+        for name, value in words.items():
+            if name != "lost":
+                self.f[getattr(F, name)] = value
+        self.plausible.step(self.frame, 50)
+        self.f[F.FLAGS] ^= words.get("lost", 0)
+        return self.plausible.v
+
+
+def test_all_readings_good_is_what_the_boot_test_wants():
+    assert Signals().step()[P.TRUST] == ALL
+    bench = Bench(Pack(compiled(NAMES[0]).blob))
+    for k in range(BOOT_FRAMES):
+        assert bench.switch.v[STATE] != OFF, k
+        bench.tick()
+    assert bench.switch.v[STATE] == OFF
+
+
+@given(st.lists(st.integers(SANE_UV, BIG - 1), min_size=1, max_size=16))
+def test_extremes_of_the_cells(cells: list[int]):
+    s = Signals(len(cells))
+    for k, uv in enumerate(cells):
+        s.f[F.CELL0 + k] = uv
+    v = s.step()
+    assert (v[P.CELL_MIN_UV], v[P.CELL_MAX_UV]) == (min(cells), max(cells))
+
+
+@given(st.lists(st.integers(-199_999, 199_999), min_size=1, max_size=8), st.data())
+def test_extremes_of_the_sensors_and_one_lost_is_all_lost(temps: list[int], data):
+    s = Signals(temps=len(temps))
+    for k, mdegc in enumerate(temps):
+        s.f[s.frame.temp0 + k] = mdegc
+    v = s.step()
+    assert (v[P.TEMP_MIN_MDEGC], v[P.TEMP_MAX_MDEGC]) == (min(temps), max(temps))
+    k = data.draw(st.integers(0, len(temps) - 1))
+    assert s.step(lost=F.TEMP_OK << k)[P.TRUST] == ALL & ~TEMP
+    s.f[s.frame.temp0 + k] = data.draw(st.sampled_from((-200_000, 200_000, 2**31 - 1, -(2**31))))
+    assert s.step()[P.TRUST] == ALL & ~TEMP
+    assert (v[P.TEMP_MIN_MDEGC], v[P.TEMP_MAX_MDEGC]) == (min(temps), max(temps)), "kept"
+
+
+@pytest.mark.parametrize("value", [BIG, -BIG, 2**31 - 1, -(2**31)])
+def test_beyond_any_reading(value: int):
+    assert Signals().step(CURRENT_UA=value)[P.TRUST] == ALL & ~CURRENT
+    assert Signals().step(CELL0=value)[P.TRUST] == ALL & ~VOLT
+    s = Signals(3)
+    s.f[F.CELL0 + 2] = value
+    assert s.step()[P.TRUST] == ALL & ~VOLT
+    inside = value - 1 if value > 0 else value + 1
+    if abs(inside) < BIG:
+        assert Signals().step(CURRENT_UA=inside)[P.TRUST] == ALL
+    assert Signals().step(CELL0=SANE_UV - 1)[P.TRUST] == ALL & ~VOLT
+    assert Signals().step(CELL0=SANE_UV)[P.TRUST] == ALL
+    assert Signals().step(CELL0=BIG - 1)[P.TRUST] == ALL
+
+
+def test_current_both_ways():
+    v = Signals().step(CURRENT_UA=-7)
+    assert (v[P.CHARGE_UA], v[P.DISCHARGE_UA]) == (-7, 7)
+
+
+@pytest.mark.parametrize(
+    ("lost", "signal"),
+    [(F.VOLT_OK, P.FE_LOST_MS), (F.CURRENT_OK, P.FE_LOST_MS), (F.TEMP_OK, P.TEMP_LOST_MS)],
+)
+def test_lost_counts_from_the_last_good_frame(lost: int, signal: int):
+    s = Signals()
+    s.step()
+    for k in range(1, 20):
+        assert s.step(lost=lost)[signal] == 50 * k
+    assert s.step()[signal] == 0
+    for _ in range(1100):
+        v = s.step(1000, lost=lost)
+    assert v[signal] == P.LOST_MAX_MS
+
+
+def test_what_is_lost_keeps_its_last_value():
+    s = Signals()
+    s.step(CURRENT_UA=5)
+    v = s.step(CURRENT_UA=6, CELL0=1_500_000, lost=F.CURRENT_OK | F.VOLT_OK)
+    assert (v[P.CHARGE_UA], v[P.CELL_MIN_UV], v[P.CELL_MAX_UV]) == (5, 3_600_000, 3_600_000)
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_frozen_needs_a_current_that_moved(way: int):
+    s = Signals()
+    step_ua = s.pack.frozen_step_ua
+    s.step()
+    for _ in range(100):
+        assert s.step(CURRENT_UA=way * (step_ua - 2))[P.FROZEN_MS] == 0
+    for k in range(1, 5):
+        assert s.step(CURRENT_UA=way * step_ua)[P.FROZEN_MS] == 50 * k
+    held = s.plausible.v[P.FROZEN_MS]
+    assert s.step(lost=F.VOLT_OK)[P.FROZEN_MS] == held, "a Frame without voltage tells nothing"
+    assert s.step(CELL0=3_600_001)[P.FROZEN_MS] == 0
+    assert s.step()[P.FROZEN_MS] == 0, "from the new voltage on the current has not moved"
+
+
+def test_frozen_from_one_end_of_current_to_the_other():
+    s = Signals()
+    s.step(CURRENT_UA=BIG - 1)
+    assert s.step(CURRENT_UA=1 - BIG)[P.FROZEN_MS] == 50
+
+
+@given(st.integers(0, MASK), st.integers(-(2**29), 2**29 - 1))
+def test_time_that_jumps_counts_as_what_it_may(start: int, dt_ms: int):
+    s = Signals()
+    s.step(start)
+    assert s.plausible.v[P.DT_MS] == 50 and s.plausible.v[P.OVERRUN_MS] == 0, "the first tick"
+    v = s.step(dt_ms)
+    assert v[P.DT_MS] == (min(dt_ms, 1000) if dt_ms > 0 else 50)
+    assert v[P.OVERRUN_MS] == min(max(dt_ms - 50, 0), P.LOST_MAX_MS)
+
+
+def test_a_lost_feature():
+    s = Signals()
+    assert s.step()[P.FEATURES_LOST] == 0
+    assert s.step(lost=F.FEATURE_LOST)[P.FEATURES_LOST] == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=300))
+def test_unsteady_weighs_loss_and_resets_and_forgets_slowly(ticks: list[tuple[bool, bool]]):
+    s = Signals()
+    s.step()
+    weight = 0.0
+    for lost, reset in ticks:
+        s.f[F.FE_RESETS] += reset
+        v = s.step(lost=F.VOLT_OK if lost else 0)
+        weight = max(0.0, weight + 1000 * reset + (50 if lost else -12.5))
+        assert abs(v[P.FE_UNSTEADY_MS] - weight) <= len(ticks) / 2

@@ -1,0 +1,63 @@
+"""What each row is for, said a second time: the generated tests follow the table, right or wrong.
+
+A row changed by mistake fails here. A new row needs no line: test_rules_generated tests it as it
+stands; a line keeps it that way.
+"""
+
+from __future__ import annotations
+
+import pytest
+from bms.core import plausible as P
+from bms.core import rules as R
+
+# id: signal, side, level, path, recovery, then what is not the rule for most rows.
+MEANT = """
+cell_ov      cell_max_uv     above trip charge    self
+cell_uv      cell_min_uv     below trip discharge charger   sheds
+cell_uv_cut  cell_min_uv     below trip discharge charger
+charge_oc    charge_ua       above trip charge    hand
+dsg_oc_warn  discharge_ua    above warn discharge self
+dsg_oc       discharge_ua    above trip discharge load_gone
+charge_hot   temp_max_mdegc  above trip charge    self
+charge_cold  temp_min_mdegc  below trip charge    self      crossed
+hot_note     temp_max_mdegc  above note both      self
+hot_warn     temp_max_mdegc  above warn both      self
+hot          temp_max_mdegc  above trip both      hand      sheds
+hot_cut      temp_max_mdegc  above trip both      hand
+dsg_cold     temp_min_mdegc  below trip discharge self      sheds
+fe_lost      fe_lost_ms      above trip both      self      sheds
+fe_unsteady  fe_unsteady_ms  above trip both      self      sheds
+temp_lost    temp_lost_ms    above trip both      self      sheds
+frozen       frozen_ms       above trip both      hand      sheds closed
+overrun      overrun_ms      above trip both      self      sheds closed
+stalled      overrun_ms      above trip both      self      sheds closed
+feature_lost features_lost   above trip both      hand      sheds
+"""
+LINES = [line.split() for line in MEANT.strip().splitlines()]
+ROWS = {row[R.ID]: row for row in R.ROWS}
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line[0])
+def test_a_row_is_what_it_is_meant_to_be(line: list[str]):
+    name, signal, side, level, path, recovery, *more = line
+    row = ROWS[name]
+    assert P.FIELDS[row[R.SIGNAL]] == signal
+    assert row[R.SIDE] == {"above": 1, "below": -1}[side]
+    assert R.LEVELS[row[R.LEVEL]] == level
+    assert R.PATHS[row[R.PATH]] == path
+    assert row[R.RECOVERY] == ("self", "charger", "load_gone", "hand").index(recovery)
+    assert row[R.SHED] == ("sheds" in more)
+    assert row[R.WHEN] == ("closed" in more)
+    assert row[R.UNTRUSTED] == ("crossed" in more)
+    assert not set(more) - {"sheds", "closed", "crossed"}
+
+
+def test_the_words_stand_for_the_numbers():
+    assert R.LEVELS == ("note", "warn", "trip") and (R.NOTE, R.WARN, R.TRIP) == (0, 1, 2)
+    assert R.PATHS == ("none", "charge", "discharge", "both")
+    assert (R.CHARGE, R.DISCHARGE, R.BOTH) == (1, 2, 3)
+    assert tuple(range(len(R.RECOVERIES))) == (R.SELF, R.CHARGER, R.LOAD_GONE, R.HAND)
+    assert R.ABOVE == -R.BELOW == 1
+    assert tuple(range(len(R.WHENS))) == (R.ALWAYS, R.CLOSED)
+    assert tuple(range(len(R.UNTRUSTEDS))) == (R.HOLD, R.CROSSED)
+    assert (R.CUT, R.SHEDS) == (0, 1)

@@ -1,0 +1,157 @@
+"""States and gates: off is what happens when nothing happens."""
+
+from __future__ import annotations
+
+import pytest
+from bms.core import frame as F
+from bms.core import plausible as P
+from bms.core import rules as R
+from bms.core import switch as W
+from bms.core.pack import Pack
+from bms.core.protect import NO_SHED
+from hypothesis import given
+from hypothesis import strategies as st
+from support.packs import NAMES, compiled
+from support.rig import ALL_TRUSTED, Bench
+
+PACK = Pack(compiled(NAMES[0]).blob)
+OK = F.CODE_OK | F.CHIP_OK
+
+
+class Stub:
+    """What switch takes from protect, as a test wants it."""
+
+    blocked = 0
+    latched = 0
+    shed_left_ms = NO_SHED
+
+
+class Gates:
+    """Switch alone; `step` gives (state, chg, dsg)."""
+
+    def __init__(self, boot: bool = True) -> None:
+        self.switch = W.Switch()
+        self.frame = F.Frame(1, 1)
+        self.frame.v[F.FLAGS] = OK
+        self.sig = [0] * len(P.FIELDS)
+        self.sig[P.TRUST] = ALL_TRUSTED
+        self.protect = Stub()
+        for _ in range(W.BOOT_FRAMES if boot else 0):
+            self.step()
+
+    def step(self, request: int = W.NONE, **protect) -> tuple[int, int, int]:
+        for name, value in protect.items():
+            setattr(self.protect, name, value)
+        self.switch.step(self.frame, self.sig, self.protect, request)
+        v = self.switch.v
+        return v[W.STATE], v[W.CHG_ON], v[W.DSG_ON]
+
+
+@given(st.lists(st.sampled_from(("good", "good", "good", "code", "chip", *range(P.SIGNALS))),
+                max_size=40))  # fmt: skip
+def test_boot_wants_good_frames_in_a_row(frames: list):
+    gates = Gates(boot=False)
+    good = 0
+    for what in frames:
+        gates.frame.v[F.FLAGS] = OK & ~{"code": F.CODE_OK, "chip": F.CHIP_OK}.get(what, 0)
+        gates.sig[P.TRUST] = ALL_TRUSTED & ~(1 << what) if isinstance(what, int) else ALL_TRUSTED
+        was = gates.switch.v[W.STATE]
+        state = gates.step(W.CLOSE)
+        good = good + 1 if what == "good" else 0
+        if was == W.BOOT:
+            assert state == (W.OFF if good >= 5 else W.BOOT, 0, 0)
+
+
+def test_every_move():
+    g = Gates()
+    assert g.step() == (W.OFF, 0, 0)
+    for request in (W.NONE, W.OPEN, W.ACK, W.CLEAR):
+        assert g.step(request) == (W.OFF, 0, 0)
+    assert g.step(W.CLOSE) == (W.ON, 1, 1)
+    assert g.step(W.CLEAR) == (W.ON, 1, 1)
+    assert g.step(shed_left_ms=1) == (W.SHEDDING, 1, 1)
+    assert g.step(shed_left_ms=NO_SHED) == (W.ON, 1, 1)
+    assert g.step(blocked=R.CHARGE) == (W.ON, 0, 1)
+    assert g.step(blocked=R.DISCHARGE) == (W.TRIPPED, 1, 0)
+    assert g.step(blocked=0) == (W.ON, 1, 1)
+    assert g.step(W.STORE) == (W.SHIP, 0, 0)
+    for request in (W.NONE, W.CLOSE, W.ACK, W.CLEAR, W.STORE):
+        assert g.step(request) == (W.SHIP, 0, 0)
+    assert g.step(W.OPEN) == (W.OFF, 0, 0)
+
+
+def test_a_latched_trip_waits_for_a_request():
+    g = Gates()
+    g.step(W.CLOSE)
+    assert g.step(blocked=R.DISCHARGE, latched=R.DISCHARGE) == (W.TRIPPED, 1, 0)
+    assert g.step(blocked=0, latched=0) == (W.TRIPPED, 1, 0)  # charging goes on
+    assert g.switch.v[W.LATCHED] == R.DISCHARGE
+    assert g.step(W.CLOSE) == (W.ON, 1, 1)
+    assert g.switch.v[W.LATCHED] == 0
+    assert g.step(blocked=R.BOTH, latched=R.BOTH) == (W.TRIPPED, 0, 0)
+    assert g.step(W.CLOSE) == (W.TRIPPED, 0, 0)
+    assert g.switch.v[W.REFUSED] == 1
+    assert g.step(blocked=R.DISCHARGE, latched=0) == (W.TRIPPED, 0, 0), "charge stays latched too"
+    assert g.step(blocked=0, latched=0) == (W.OFF, 0, 0)
+    assert g.switch.v[W.LATCHED] == 0
+    assert g.step() == (W.OFF, 0, 0)
+
+
+def test_close_while_blocked():
+    g = Gates()
+    assert g.step(W.CLOSE, blocked=R.BOTH) == (W.OFF, 0, 0)
+    assert g.switch.v[W.REFUSED] == 1
+    assert g.step(blocked=0) == (W.OFF, 0, 0), "a refused request is not remembered"
+    assert g.step(W.CLOSE, blocked=R.DISCHARGE) == (W.TRIPPED, 1, 0)
+    g.step(W.OPEN)
+    assert g.step(W.CLOSE, blocked=R.CHARGE) == (W.ON, 0, 1)
+    assert g.switch.v[W.REFUSED] == 2, "an empty pack did not close for its load"
+
+
+REQUESTS = st.integers(W.NONE, W.STORE)
+
+
+@given(st.lists(st.tuples(REQUESTS, st.integers(0, 3), st.integers(0, 3),
+                          st.sampled_from((NO_SHED, 1, 5000))), max_size=60))  # fmt: skip
+def test_off_unless_asked_and_never_what_is_blocked(moves):
+    g = Gates()
+    for request, blocked, latched, left_ms in moves:
+        was = g.switch.v[W.STATE]
+        state, chg, dsg = g.step(request, blocked=blocked, latched=latched, shed_left_ms=left_ms)
+        assert not (chg and blocked & R.CHARGE) and not (dsg and blocked & R.DISCHARGE)
+        if request in (W.OPEN, W.STORE):
+            assert state in (W.OFF, W.SHIP) and not chg and not dsg
+        if was in (W.OFF, W.SHIP) and (chg or dsg):
+            assert was == W.OFF and request == W.CLOSE
+        if state in (W.BOOT, W.OFF, W.SHIP):
+            assert not chg and not dsg
+
+
+@given(st.integers(-(2**31), 2**31 - 1), REQUESTS)
+def test_a_request_acts_once_and_expires_but_open_wins(age_ms: int, code: int):
+    g = Gates()
+    f = g.frame.v
+    f[F.REQ_SEQ], f[F.REQ_CODE], f[F.REQ_AGE_MS] = 1, code, age_ms
+    fresh = 0 <= age_ms <= W.REQUEST_MAX_MS
+    assert g.switch.request(g.frame) == (code if fresh or code == W.OPEN else W.NONE)
+    f[F.REQ_AGE_MS] = 0
+    assert g.switch.request(g.frame) == W.NONE, "the same request, seen again"
+
+
+@pytest.mark.parametrize("age_ms", [-1, 0, W.REQUEST_MAX_MS, W.REQUEST_MAX_MS + 1])
+def test_the_ends_of_a_requests_life(age_ms: int):
+    frame = F.Frame(1, 1)
+    frame.v[F.REQ_SEQ], frame.v[F.REQ_CODE], frame.v[F.REQ_AGE_MS] = 1, W.CLOSE, age_ms
+    alive = age_ms in (0, W.REQUEST_MAX_MS)
+    assert W.Switch().request(frame) == (W.CLOSE if alive else W.NONE)
+
+
+def test_a_whole_pack_stays_off_by_itself():
+    bench = Bench(PACK)
+    bench.sig[P.CELL_MAX_UV] = bench.sig[P.CELL_MIN_UV] = 3_600_000
+    bench.sig[P.TEMP_MAX_MDEGC] = bench.sig[P.TEMP_MIN_MDEGC] = 25_000
+    bench.ticks(60_000)
+    assert bench.switch.v[W.STATE] == W.OFF
+    assert list(W.STATES) == ["boot", "off", "on", "shedding", "tripped", "ship"]
+    assert list(range(len(W.STATES))) == [W.BOOT, W.OFF, W.ON, W.SHEDDING, W.TRIPPED, W.SHIP]
+    assert list(range(len(W.REQUESTS))) == [W.NONE, W.OPEN, W.CLOSE, W.ACK, W.CLEAR, W.STORE]

@@ -1,0 +1,251 @@
+"""The command line as a new user meets it: what is wrong, in one line, and nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from solidbms.cli import main
+from solidbms.record import read
+from solidbms.schema import ROOT
+from solidbms.targets import unix
+
+OUTPUTS = {"ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"}
+needs_unix = pytest.mark.skipif(unix.interpreter() is None, reason="no MicroPython here")
+
+
+def solidbms(*args: object) -> Result:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refused(*args: object) -> str:
+    """Return the one line of an invocation that must end with status 2."""
+    result = solidbms(*args)
+    assert result.exit_code == 2, result.output
+    assert result.output.count("\n") == 1, result.output
+    return result.output
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    path = tmp_path / "short.csv"
+    rows = [f"{t},-1.0,3.7,25.0,{-t / 3600:.6f}" for t in range(8)]
+    path.write_text("\n".join(["t_s,i_A,v_V,temp_C,ah", *rows, ""]))
+    return path
+
+
+def replay(path: Path, *args: object) -> tuple[object, ...]:
+    return ("replay", path, "--cell", "lg_hg2", "--target", "cpython", *args)
+
+
+def test_a_replay_leaves_everything(short, tmp_path):
+    out = tmp_path / "deep" / "out"
+    result = solidbms(*replay(short, "--out", out))
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} >= OUTPUTS
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["verdict"] == "pass" and not summary["interrupted"]
+    assert solidbms("compare", out, out).output == f"identical: {summary['ticks']} ticks\n"
+    (out / "report.html").unlink()
+    assert solidbms("report", out).exit_code == 0
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["run", "nope"], r"nope\.toml: no such file; there are: .*drive_day"),
+        (["run", "no/such.toml"], r"no/such\.toml: no such file; there are: none"),
+        (["run", "."], "no such file"),
+        (["run"], "Missing argument 'SCENARIO'"),
+        (["run", "drive_day", "--target", "esp32"], "'cpython', 'unix'"),
+        (["run", "drive_day", "--seed", "-1"], "--seed"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["explain", "nope"], r"nope\.toml: no such file; there are: bench_1s"),
+        (["explain", "."], "no such file"),
+        (["replay", "no.csv", "--cell", "lg_hg2", "--out", "o"], "no.csv: no such file"),
+        (["replay", "no.csv", "--out", "o"], "Missing option '--cell'"),
+        (["compare", "no_a", "no_b"], "no_a.*: .*a run's directory is valid"),
+        (["report", "no_dir"], "no_dir.*: missing; the directory of a run is valid"),
+    ],
+)
+def test_refused_in_one_line(args, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert re.search(says, refused(*args))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_measurements_write_nothing(short, tmp_path):
+    good = short.read_text()
+    out = tmp_path / "out"
+    for text in ("", good[:-25], good.replace("3.7", "nan"), good.replace(",", ";")):
+        short.write_text(text)
+        assert "short.csv: " in refused(*replay(short, "--out", out))
+    short.write_text(good)
+    assert "--adc-bits" in refused(*replay(short, "--out", out, "--adc-bits", 3))
+    assert "--gain-pct" in refused(*replay(short, "--out", out, "--gain-pct", "nan"))
+    assert "--cell: no cell 'nope'" in refused("replay", short, "--cell", "nope", "--out", out)
+    assert not out.exists()
+
+
+def test_several_wrong_options_have_a_line_each(short, tmp_path):
+    wrong = ("--noise-mv", "-1", "--temp-c", 999)
+    result = solidbms(*replay(short, "--out", tmp_path / "o", *wrong))
+    assert result.exit_code == 2
+    lines = result.output.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["--noise-mv", "--temp-c"]
+
+
+def test_a_bad_pack_says_all_and_runs_nothing(tmp_path):
+    pack = tmp_path / "p.toml"
+    pack.write_text('base = "bench_1s"\nname = "p"\n[rules.cell_ov]\nlimit_mv = 4200\n')
+    scenario = (ROOT / "hil" / "scenarios" / "drive_day.toml").read_text()
+    (tmp_path / "s.toml").write_text(scenario.replace('"bench_1s"', f'"{pack}"'))
+    out = tmp_path / "out"
+    assert "limit_mv: unknown key; valid here" in refused("run", tmp_path / "s.toml", "--out", out)
+    assert not out.exists()
+    result = solidbms("explain", pack)
+    assert result.exit_code == 2 and "limit_mv: unknown key" in result.output.splitlines()[-1]
+
+
+def test_places_where_nothing_can_be_written(short, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out in (file, file / "below", Path("/proc/solidbms")):
+        if out.parent.exists():
+            line = refused(*replay(short, "--out", out))
+            assert "--out: " in line and "a directory you can write to is valid" in line
+    assert file.read_text() == "mine"
+    (tmp_path / "odd" / "ticks.bin").mkdir(parents=True)
+    assert "--out" in refused(*replay(short, "--out", tmp_path / "odd"))
+
+
+def test_the_input_is_not_overwritten(short):
+    trace = short.rename(short.with_name("trace.csv"))
+    before = trace.read_text()
+    assert "trace.csv would be overwritten" in refused(*replay(trace, "--out", trace.parent))
+    assert trace.read_text() == before
+
+
+@pytest.fixture
+def done(short, tmp_path) -> Path:
+    assert solidbms(*replay(short, "--out", tmp_path / "done")).exit_code == 0
+    return tmp_path / "done"
+
+
+def test_compare_with_what_is_no_run(done, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "a run's directory is valid" in refused("compare", done, other)
+    whole = (done / "ticks.bin").read_bytes()
+    for data in (b"", whole[:500], b"x" * 5000, whole[:12] + os.urandom(9000)):
+        (other / "ticks.bin").write_bytes(data)
+        assert "ticks.bin: " in refused("compare", done, other)
+    (other / "ticks.bin").write_bytes(whole[:-5])
+    result = solidbms("compare", done, other)
+    assert result.exit_code == 1 and "then one ends" in result.output
+
+
+@pytest.mark.parametrize("name", ["summary.json", "trace.csv", "events.csv"])
+def test_report_of_damaged_files(done, name):
+    path = done / name
+    whole = path.read_bytes()
+    path.unlink()
+    assert f"{name}: missing" in refused("report", done)
+    path.write_bytes(bytes(range(128, 256)) * 9)
+    assert str(done) in refused("report", done)
+    if name == "summary.json":
+        for text in ("{", "[]", ""):
+            path.write_text(text)
+            assert f"{name}: " in refused("report", done)
+    path.write_bytes(whole[: len(whole) // 2])
+    assert solidbms("report", done).exit_code in (0, 2)  # half a CSV is still drawn
+    path.write_bytes(whole)
+    assert solidbms("report", done).exit_code == 0
+
+
+def start(*args: object, **more) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "solidbms", *map(str, args)]
+    return subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
+    )
+
+
+def processes_with(text: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line:
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("target", ["cpython", pytest.param("unix", marks=needs_unix)])
+def test_ctrl_c_keeps_what_was_simulated(target, tmp_path):
+    out = tmp_path / "out"
+    process = start("run", "drive_day", "--target", target, "--out", out)
+    record = out / "ticks.bin"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (record.is_file() and record.stat().st_size > 1 << 20):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, text
+    assert "Traceback" not in text
+    assert f"interrupted: what was simulated is kept in {out}" in text
+    assert {path.name for path in out.iterdir()} >= OUTPUTS
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["interrupted"] and summary["verdict"] == "fail"
+    ticks = len(read(out).words)
+    assert ticks == summary["ticks"] > 100
+    rows = list(csv.DictReader((out / "trace.csv").open()))
+    assert float(rows[-1]["t_s"]) == pytest.approx(summary["simulated_s"], abs=2)
+    assert solidbms("report", out).exit_code == 0
+    if Path("/proc/self/cmdline").exists():
+        assert processes_with(str(out)) == []
+
+
+def test_without_micropython_it_goes_on_loudly(short, tmp_path):
+    """A bare interpreter, with neither the binary beside it nor on PATH."""
+    real = Path(sys.executable).resolve()
+    if (real.parent / "micropython").exists():
+        pytest.skip("MicroPython beside the bare interpreter")
+    paths = [path for path in sys.path if path]
+    result = subprocess.run(
+        [real, "-m", "solidbms", "replay", short, "--cell", "lg_hg2", "--target", "unix",
+         "--out", tmp_path / "out"],
+        env={"PYTHONPATH": os.pathsep.join(paths), "PATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.startswith("WARNING: no MicroPython for this machine")
+    assert " on cpython: PASS" in result.stdout
+
+
+@needs_unix
+def test_a_firmware_that_dies_is_told_and_kept(short, tmp_path, monkeypatch):
+    false = shutil.which("false")
+    assert false
+    monkeypatch.setattr(unix, "interpreter", lambda: Path(false))
+    out = tmp_path / "o"
+    result = solidbms("replay", short, "--cell", "lg_hg2", "--target", "unix", "--out", out)
+    assert result.exit_code == 1
+    assert "FAIL the firmware runs to the end, got: firmware died with status 1" in result.output
+    assert {path.name for path in out.iterdir()} >= OUTPUTS

@@ -1,0 +1,78 @@
+"""What a pack promises, and every error of an unsafe one at once."""
+
+import re
+
+import pytest
+from bms.core import rules
+from solidbms.explain import explain
+from solidbms.packc import compile_pack
+from solidbms.schema import BadInput
+
+
+def mine(tmp_path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "bench_1s"\nname = "mine"\n' + text)
+    return str(path)
+
+
+def test_bench_pack():
+    text, ok = explain("bench_1s")
+    assert ok
+    for row in rules.ROWS:
+        assert re.search(rf"^  {row[rules.ID]} ", text, re.M)
+    assert "lacks dead-man gate drive" in text
+    assert "tightened: rules.hot_cut at most 65" in text
+    assert "78.125 uA a code, +-40.96 A" in text
+    assert "cell_ov: limit 4.2, first reading past it 4.2002 V" in text
+
+
+def test_promise_is_age_delay_shed_and_two_ticks():
+    text, _ = explain("bench_1s")
+    for rule in compile_pack("bench_1s").rules:
+        row = next(line for line in text.splitlines() if line.startswith(f"  {rule.id} "))
+        promise = rule.age_ms + rule.delay_ms + rule.shed_ms + 100
+        numbers = f"{rule.age_ms:>6}{rule.delay_ms:>8}{rule.shed_ms:>8}{promise:>9}  "
+        assert numbers in row
+
+
+def test_first_reading_past_a_limit_is_a_code_past_it():
+    text, _ = explain("bench_1s")
+    found = re.findall(r"^  (\w+): limit ([\d.]+), first reading past it ([\d.]+)", text, re.M)
+    assert {name for name, _, _ in found} == {
+        "cell_ov", "cell_uv", "cell_uv_cut", "charge_oc", "dsg_oc_warn", "dsg_oc",
+    }  # fmt: skip
+    for name, limit, first in found:
+        step = 195.3125e-6 if name.startswith("cell") else 78.125e-6
+        past = float(first) - float(limit)
+        assert 0 < past * (-1 if "uv" in name else 1) <= step * 1.3
+
+
+def test_an_unsafe_pack_gets_all_its_errors(tmp_path):
+    text, ok = explain(mine(
+        tmp_path,
+        'use = "robot"\ncharge_a_max = 400.0\n[rules.cell_ov]\nlimit_v = 5.0\n'
+        "[rules.hot_cut]\nlimit_c = 90.0\n[rules.cell_uv]\nlimit_mv = 3\n",
+    ))  # fmt: skip
+    assert not ok and "Does not arm: 5 errors" in text
+    errors = text.splitlines()[-5:]
+    assert all("mine.toml: " in line for line in errors)
+    for key in ("cell_uv.limit_mv", "cell_ov.limit_v", "hot_cut.limit_c", "charge_a_max", "parts"):
+        assert any(key in line for line in errors)
+    assert "compiled" not in text
+
+
+def test_a_broken_rule_is_not_shown_with_made_up_numbers(tmp_path):
+    text, ok = explain(mine(tmp_path, '[rules.cell_ov]\nlimit_v = "4.2V"\n'))
+    assert not ok and text.endswith("rules.cell_ov.limit_v: a number is valid, not '4.2V'")
+    assert "Does not arm: 1 error\n" in text
+    assert not re.search(r"^  cell_ov ", text, re.M)
+
+
+def test_a_shunt_of_nothing(tmp_path):
+    text, ok = explain(mine(tmp_path, "[front_end]\nshunt_ohm = 1e-9\n"))
+    assert not ok and "front_end.shunt_ohm" in text
+
+
+def test_unknown_pack():
+    with pytest.raises(BadInput, match=r"nope\.toml: no such file; there are: bench_1s$"):
+        explain("nope")

@@ -1,0 +1,91 @@
+"""TOML that cannot be used is told in lines: file, key, what would be valid."""
+
+import pytest
+from solidbms.scenario import Scenario
+from solidbms.schema import BOARDS, BadInput, CellFile, PackFile, check, read_toml, refer
+
+PACK = BOARDS / "packs" / "bench_1s.toml"
+
+
+def lines(call) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        call()
+    return str(caught.value).splitlines()
+
+
+def test_every_error_at_once_and_one_line_each(tmp_path):
+    data = read_toml(PACK)
+    data["tick_ms"] = 50.0
+    data["soc"]["rest_s"] = "1h"
+    data["front_end"]["chip"] = "ina999"
+    data["parts"]["fues"] = True
+    del data["fets"]["rds_on_ohm"]
+    data["recover_s"] = float("nan")
+    found = lines(lambda: check(PackFile, data, tmp_path / "p.toml"))
+    assert len(found) == 6 and all("p.toml: " in line for line in found)
+    text = "\n".join(found)
+    assert "tick_ms: input should be a valid integer, not 50.0" in text
+    assert "soc.rest_s: input should be a valid number, not '1h'" in text
+    assert "front_end.chip: input should be 'ina228', not 'ina999'" in text
+    assert "parts.fues: unknown key; valid here: fuse, commanded_fuse" in text
+    assert "fets.rds_on_ohm: missing" in text
+    assert "recover_s: input should be a finite number" in text
+
+
+def test_int_is_a_number_but_a_bool_is_not(tmp_path):
+    data = read_toml(PACK)
+    data["recover_s"] = 3
+    assert check(PackFile, data, PACK).recover_s == 3.0
+    data["recover_s"] = True
+    assert "recover_s" in lines(lambda: check(PackFile, data, PACK))[0]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../a", "a/b", "\u00e9", "a\n", ".hidden", "x" * 99])
+def test_names_go_into_files_and_messages(name):
+    data = read_toml(PACK) | {"name": name}
+    (line,) = lines(lambda: check(PackFile, data, PACK))
+    assert "name: letters, digits, _ . - are valid" in line
+
+
+def test_shares_of_a_derating_are_shares():
+    data = read_toml(PACK)
+    data["derating"]["charge"][1][1] = 1.5
+    (line,) = lines(lambda: check(PackFile, data, PACK))
+    assert line.endswith("derating.charge: shares from 0 to 1 are valid")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"name = = 3", "not readable as TOML: "),
+        (b"\x80\x81\x82" * 50, "no UTF-8"),
+        (b"a = 1\na = 2\n", "not readable as TOML: "),
+    ],
+)
+def test_not_toml(data, says, tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(data)
+    (line,) = lines(lambda: read_toml(path))
+    assert "x.toml" in line and says in line
+
+
+def test_missing_file_lists_its_neighbours(tmp_path):
+    (tmp_path / "a.toml").touch()
+    (line,) = lines(lambda: read_toml(tmp_path / "b.toml"))
+    assert line.endswith("b.toml: no such file; there are: a")
+    (line,) = lines(lambda: read_toml(tmp_path))
+    assert "directory" in line.lower()
+    (line,) = lines(lambda: refer("nope", BOARDS / "cells", "p.toml: cell"))
+    assert line.startswith("p.toml: cell: no cell 'nope'; there are: lg_hg2")
+
+
+def test_byte_order_mark_and_crlf(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b'\xef\xbb\xbfa = "b"\r\nc = 1\r\n')
+    assert read_toml(path) == {"a": "b", "c": 1}
+
+
+def test_every_file_of_the_project_is_valid():
+    for path in (BOARDS / "cells").glob("*.toml"):
+        assert check(CellFile, read_toml(path), path).name == path.stem
+    assert {"start", "expect"} <= Scenario.model_fields.keys()
