@@ -92,6 +92,7 @@ One row a second: the first tick of it.
 | `fault` | name of the injected fault; `NAME over` when it ends |
 | `reset` | the front end was found reset or changed |
 | `rest` | SoC was corrected at rest: the new SoC |
+| `said` | what the firmware wrote to its console |
 | `feature lost` | something after the gates failed |
 | `end` | the last state |
 

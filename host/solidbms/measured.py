@@ -25,6 +25,7 @@ VALID = {
     "temp_C": (-60.0, 150.0),
 }
 SPAN_MAX_S = 1e7
+RESET_AH = 0.02  # steps of a counter that are no rounding
 GZIP = b"\x1f\x8b"
 
 
@@ -33,7 +34,7 @@ class Measured:
     """One measurement, a row a moment, time rising strictly; charge current positive.
 
     t_s from the file's own zero; i_a and v_v as the cycler sampled them; temp_c; ah the counter
-    (0 where it began); moved_as the charge in As that flowed up to each row since the first.
+    (0 where it began, resets taken out); moved_as the charge in As that flowed up to each row since the first.
     """
 
     t_s: Array
@@ -87,9 +88,9 @@ def read_measured(
     i_a = table["i_A"] * sign
     held_as = np.append(0.0, np.cumsum(i_a[:-1] * np.diff(t)))
     if "ah" in table:
-        ah = table["ah"] * sign
+        ah = _continued(t, i_a, table["ah"] * sign)
     elif "chg_Ah" in table and "dis_Ah" in table:
-        ah = table["chg_Ah"] - table["dis_Ah"]
+        ah = _continued(t, i_a, table["chg_Ah"] - table["dis_Ah"])
     else:
         ah = held_as / 3600
     if "i_mean_A" in table:
@@ -98,6 +99,19 @@ def read_measured(
     else:
         moved = (ah - ah[0]) * 3600
     return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved)
+
+
+def _continued(t_s: Array, i_a: Array, ah: Array) -> Array:
+    """Return a counter as if it had never been set back to 0, as cyclers do between steps.
+
+    It was, where it reads exactly 0 and no current of this file could have moved it there: the
+    current of the row before is what moved instead.
+    """
+    dt, step = np.diff(t_s), np.diff(ah)
+    needed_a = np.abs(step) * 3600 / dt
+    reset = (ah[1:] == 0) & (np.abs(step) > RESET_AH) & (needed_a > 2 * np.abs(i_a).max())
+    moved = np.where(reset, i_a[:-1] * dt / 3600, step)
+    return ah[0] + np.append(0.0, np.cumsum(moved)) if reset.any() else ah
 
 
 def _mapping(columns: str | None, path: Path) -> dict[str, str]:

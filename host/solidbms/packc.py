@@ -348,6 +348,9 @@ def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> No
             errors.append(f"rules.{rule.id}.limit_c: -40 to 120 is valid, where the sensor reads")
     if file.cells_in_series != 1:
         errors.append("cells_in_series: 1 is valid for front_end.chip ina228")
+    for key in ("charge", "discharge"):
+        if not all(-60 <= t <= 150 and 0 <= f <= 1 for t, f in getattr(file.derating, key)):
+            errors.append(f"derating.{key}: degC from -60 to 150 and shares from 0 to 1 are valid")
     if ua_per_code(file) is None:
         errors.append("front_end.shunt_ohm: 0.0002 to 1 in steps that make a short fraction")
 

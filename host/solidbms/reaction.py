@@ -61,7 +61,8 @@ class Witness:
         return blind_ms
 
     def _lost_ms(self, rule: Rule, signal: int, k: int) -> int | None:
-        shows = plausible.CELL_MAX_UV if signal == plausible.FE_LOST_MS else plausible.TEMP_MAX_MDEGC
+        chip = signal == plausible.FE_LOST_MS
+        shows = plausible.CELL_MAX_UV if chip else plausible.TEMP_MAX_MDEGC
         if self._value(shows, k) is not None:
             return None  # it answers, but is not believed: nothing that a pin shows
         while k >= 0 and self._value(shows, k) is None:

@@ -17,6 +17,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 # Goes into file names, CSV and messages.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 TempC = Annotated[float, Field(ge=-60, le=150)]
+Amps = Annotated[float, Field(gt=0, le=1000)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Table = Annotated[list[Pair], Field(min_length=2)]
 
@@ -37,7 +38,7 @@ class Capacity(Model):
 
 class Ocv(Model):
     soc: list[float]
-    v: list[float]
+    v: list[Annotated[float, Field(ge=0, le=6)]]
 
 
 class Resistance(Model):
@@ -60,8 +61,8 @@ class Thermal(Model):
 class CellLimits(Model):
     v_max: Annotated[float, Field(gt=0, le=6)]
     v_min: Annotated[float, Field(gt=0, le=6)]
-    charge_a_max: Positive
-    discharge_a_max: Positive
+    charge_a_max: Amps
+    discharge_a_max: Amps
     charge_temp_min_c: float
     charge_temp_max_c: float
     discharge_temp_min_c: float
@@ -69,7 +70,7 @@ class CellLimits(Model):
 
 
 class Accuracy(Model):
-    ocv_mv: Positive
+    ocv_mv: Annotated[float, Field(gt=0, le=1000)]
 
 
 class CellFile(Model):
@@ -89,7 +90,7 @@ class CellFile(Model):
 class FrontEnd(Model):
     chip: Literal["ina228"]
     address: Annotated[int, Field(ge=0x40, le=0x4F)] = 0x40
-    shunt_ohm: Positive
+    shunt_ohm: Annotated[float, Field(ge=1e-4, le=1)]
 
 
 class Thermistor(Model):
@@ -121,8 +122,8 @@ class SocKeys(Model):
     gain_error_pct: Annotated[float, Field(ge=0, le=10)]
     capacity_error_pct: Annotated[float, Field(ge=0, le=10)]
     offset_error_a: Annotated[float, Field(ge=0, le=1)]
-    ocv_error_mv: Positive | None = None
-    rest_a: Positive | None = None
+    ocv_error_mv: Annotated[float, Field(gt=0, le=1000)] | None = None
+    rest_a: Amps | None = None
     rest_s: Annotated[float, Field(ge=60, le=86400)]
     rest_cold_s: Annotated[float, Field(ge=60, le=86400)]
 
@@ -154,8 +155,8 @@ class PackFile(Model):
     idle_tick_ms: Annotated[int, Field(ge=20, le=1000)]
     recover_s: Annotated[float, Field(ge=0.1, le=3600)]
     charger_a: Positive
-    charge_a_max: Positive
-    discharge_a_max: Positive
+    charge_a_max: Amps
+    discharge_a_max: Amps
     frozen_step_a: Positive
     front_end: FrontEnd
     thermistor: Thermistor

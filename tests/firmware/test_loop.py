@@ -1,5 +1,8 @@
 """The loop on a board of plain Python: order, failures, requests, and the period."""
 
+from itertools import pairwise
+from typing import Any
+
 import pytest
 from bms.core import frame as F
 from bms.core.pack import Pack
@@ -40,7 +43,7 @@ class Sensor:
     def __init__(self):
         self.flags = GOOD
         self.uv, self.ua, self.mdegc = 3_700_000, 0, 25_000
-        self.error = None
+        self.error: BaseException | None = None
 
     def read(self, frame):
         if self.error is not None:
@@ -55,7 +58,7 @@ class Sensor:
 class Gates:
     def __init__(self, board):
         self.board = board
-        self.error = None
+        self.error: BaseException | None = None
 
     def set(self, chg_on, dsg_on):
         self.board.log.append("gates")
@@ -71,13 +74,13 @@ class Board:
         self.log = []
         self.commands = []
         self.wakes = []
-        self.failures = []
+        self.failures: list[Exception] = []
         self.records = 0
         self.now = start_ms
         self.late_ms = 0
         self.work_ms = 0
         self.asks = []  # requests that arrive during the next sleeps
-        self.record_error = None
+        self.record_error: Exception | None = None
         self._saved = saved
         self.sensor = Sensor()
         self.gates = Gates(self)
@@ -105,13 +108,15 @@ class Board:
         self.wakes.append(t_ms)
         if self.asks:
             mailbox.put(self.asks.pop(0), 0, self.now)
-        self.now = (max(t_ms, self.now) + self.late_ms + self.work_ms) & TICKS_MAX
+        if (t_ms - self.now) & TICKS_MAX < 1 << 29:  # not in the past
+            self.now = t_ms
+        self.now = (self.now + self.late_ms + self.work_ms) & TICKS_MAX
         return True
 
 
-def started(pack, **key):
+def started(pack, **key) -> tuple[Any, Any]:
     """A loop past its boot test and closed."""
-    board = Board(**key)
+    board: Any = Board(**key)
     bms = Bms(board, pack)
     for _ in range(6):
         bms.step()
@@ -140,13 +145,13 @@ def phase(bms, rule):
 
 
 def test_one_tick_in_order(pack):
-    board = Board()
+    board: Any = Board()
     Bms(board, pack).step()
     assert board.log == ["gates", "record", "sleep"]
 
 
 def test_runs_until_the_board_says_stop(pack):
-    board = Board()
+    board: Any = Board()
     left = iter([True, True, True, False])
     board.sleep_until = lambda t_ms, mailbox: next(left)
     Bms(board, pack).run()
@@ -154,7 +159,7 @@ def test_runs_until_the_board_says_stop(pack):
 
 
 def test_boots_off_and_stays_off(pack):
-    board = Board()
+    board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(100):
         bms.step()
@@ -163,7 +168,7 @@ def test_boots_off_and_stays_off(pack):
 
 
 def test_code_that_was_not_checked_never_boots(pack):
-    board = Board()
+    board: Any = Board()
     bms = Bms(board, pack, code_ok=False)
     board.asks = [CLOSE] * 100
     for _ in range(100):
@@ -190,7 +195,7 @@ def test_charge_and_flags_do_not_outlive_their_frame(pack):
 
 
 def test_the_frame_carries_the_time_of_its_readings(pack):
-    board = Board(start_ms=12345)
+    board: Any = Board(start_ms=12345)
     bms = Bms(board, pack)
     bms.step()
     assert bms.core.frame.v[F.T_MS] == 12345
@@ -251,17 +256,21 @@ def test_whoever_leaves_the_loop_leaves_the_gates_open(pack, error):
     assert board.commands[-1] == (0, 0)
 
 
-@pytest.mark.parametrize("what", ["record", "estimate"])
-def test_failure_after_the_gates_sheds_and_never_drops(pack, what):
+def breaks(bms, error):
+    """Make the estimate raise; return a function that heals it."""
+    estimate = bms.core.estimate
+
+    def fail():
+        raise error
+
+    bms.core.estimate = fail
+    return lambda: setattr(bms.core, "estimate", estimate)
+
+
+def test_a_lost_estimate_sheds_and_never_drops(pack):
     board, bms = started(pack)
     error = OSError(28)
-    if what == "record":
-        board.record_error = error
-    else:
-        def fail():
-            raise error
-
-        bms.core.estimate = fail
+    breaks(bms, error)
     bms.step()  # fails after the gates were set
     assert board.commands[-1] == (1, 1)
     assert board.failures == [error]
@@ -274,21 +283,50 @@ def test_failure_after_the_gates_sheds_and_never_drops(pack, what):
         bms.step()
     assert 10_000 - 150 <= board.now - began <= 10_000 + 300  # the last sleep is idle
     assert state(bms) == TRIPPED
+    assert board.failures == [error]  # told once, not a tick
 
 
-def test_a_lost_feature_stays_lost(pack):
+def test_a_lost_estimate_stays_lost_until_a_person_clears_it(pack):
     board, bms = started(pack)
-    board.record_error = OSError(28)
+    heal = breaks(bms, OSError(28))
     bms.step()
-    board.record_error = None
+    heal()
     for _ in range(100):
         bms.step()
     assert bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
+    board.asks = [CLEAR]
+    for _ in range(3):
+        bms.step()
+    assert not bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
+    assert len(board.failures) == 1
+
+
+def test_what_is_still_broken_after_a_clear_is_lost_again(pack):
+    board, bms = started(pack)
+    breaks(bms, OSError(28))
+    bms.step()
+    board.asks = [CLEAR]
+    for _ in range(5):
+        bms.step()
+    assert len(board.failures) == 2
+    assert bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
+
+
+def test_a_lost_record_is_told_once_and_costs_nothing_else(pack):
+    board, bms = started(pack)
+    board.record_error = OSError(28)
+    records = board.records
+    for _ in range(300):
+        bms.step()
+    assert board.records == records + 1
+    assert board.failures == [board.record_error]
+    assert state(bms) == ON and gates(bms) == (1, 1)
+    assert not bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
 
 
 def test_the_load_may_end_the_shed_early(pack):
     board, bms = started(pack)
-    board.record_error = OSError(28)
+    breaks(bms, OSError(28))
     for _ in range(3):
         bms.step()
     assert gates(bms) == (1, 1)
@@ -303,8 +341,8 @@ def test_heap_is_unlocked_again_however_the_tick_ends(pack, monkeypatch):
 
     depth = []
     monkeypatch.setattr(loop, "heap_lock", lambda: depth.append(1))
-    monkeypatch.setattr(loop, "heap_unlock", lambda: depth.pop())
-    board = Board()
+    monkeypatch.setattr(loop, "heap_unlock", depth.pop)
+    board: Any = Board()
     bms = Bms(board, pack)
     read, sleep = board.sensor.read, board.sleep_until
     seen = []
@@ -322,7 +360,7 @@ def test_heap_is_unlocked_again_however_the_tick_ends(pack, monkeypatch):
 def test_garbage_is_collected_in_the_slack_alone(pack, monkeypatch):
     from bms import loop
 
-    board = Board()
+    board: Any = Board()
     monkeypatch.setattr(loop, "collect", lambda: board.log.append("collect"))
     bms = Bms(board, pack)
     for _ in range(40):
@@ -384,7 +422,7 @@ def test_open_wins_over_a_close_of_the_same_slack(pack):
 @pytest.mark.parametrize("age_ms, acts", [(0, True), (REQUEST_MAX_MS, True),
                                           (REQUEST_MAX_MS + 1, False), (-1, False)])  # fmt: skip
 def test_a_close_expires(pack, age_ms, acts):
-    board = Board(start_ms=100)
+    board: Any = Board(start_ms=100)
     bms = Bms(board, pack)
     for _ in range(6):
         bms.step()
@@ -411,7 +449,7 @@ def test_a_close_acts_once(pack):
 
 
 def test_a_refused_close_does_not_wait_for_the_trip_to_go(pack):
-    board = Board()
+    board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(6):
         bms.step()
@@ -459,11 +497,11 @@ def test_fixed_period_without_drift(pack):
     for _ in range(200):
         bms.step()
     assert board.wakes[-1] - first == 200 * pack.tick_ms
-    assert {b - a for a, b in zip(board.wakes[-200:], board.wakes[-199:])} == {pack.tick_ms}
+    assert {b - a for a, b in pairwise(board.wakes[-200:])} == {pack.tick_ms}
 
 
 def test_slower_with_the_gates_open(pack):
-    board = Board()
+    board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(10):
         bms.step()
@@ -491,7 +529,7 @@ def test_the_period_goes_on_across_the_wrap_of_time(pack):
     board, bms = started(pack, start_ms=TICKS_MAX - 1000)
     for _ in range(40):
         bms.step()
-    steps = {(b - a) & TICKS_MAX for a, b in zip(board.wakes[-39:], board.wakes[-38:])}
+    steps = {(b - a) & TICKS_MAX for a, b in pairwise(board.wakes[-39:])}
     assert steps == {pack.tick_ms}
     assert board.wakes[-1] < 10_000
     assert state(bms) == ON and not phase(bms, "overrun")

@@ -57,7 +57,7 @@ def test_a_replay_leaves_everything(short, tmp_path):
     assert result.exit_code == 0, result.output
     assert {path.name for path in out.iterdir()} >= OUTPUTS
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["verdict"] == "pass" and not summary["interrupted"]
+    assert summary["verdict"] == "scored" and not summary["interrupted"]
     assert solidbms("compare", out, out).output == f"identical: {summary['ticks']} ticks\n"
     (out / "report.html").unlink()
     assert solidbms("report", out).exit_code == 0
@@ -236,7 +236,7 @@ def test_without_micropython_it_goes_on_loudly(short, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stderr.startswith("WARNING: no MicroPython for this machine")
-    assert " on cpython: PASS" in result.stdout
+    assert " on cpython: SCORED" in result.stdout
 
 
 @needs_unix

@@ -35,8 +35,9 @@ def other(run, tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("other")
 
 
-def changed(run: Path, other: Path, tick: int, column: int, by: int) -> None:
+def changed(run: Path, other: Path, place: tuple[int, int], by: int) -> None:
     """Copy the run's record with one word changed."""
+    tick, column = place
     one = record.read(run)
     data = bytearray((run / "ticks.bin").read_bytes())
     at = len(data) - one.words.nbytes + 4 * (tick * len(one.names) + column)
@@ -58,7 +59,7 @@ def test_one_unit_of_any_word_is_found_and_located(run, other, column):
     rng = np.random.default_rng(column)
     for by in (1, -1):
         tick = int(rng.integers(len(one.words)))
-        changed(run, other, tick, column, by)
+        changed(run, other, (tick, column), by)
         for a, b in ((run, other), (other, run)):
             found, _ = compare(a, b)
             assert isinstance(found, Difference)
@@ -76,9 +77,9 @@ def test_the_first_of_several_is_named(run, other, data):
             min_size=1, max_size=4, unique=True,
         )
     )  # fmt: skip
-    changed(run, other, *places[0], 1)
+    changed(run, other, places[0], 1)
     for place in places[1:]:
-        changed(other, other, *place, 1)
+        changed(other, other, place, 1)
     found, _ = compare(run, other)
     assert isinstance(found, Difference)
     assert (found.tick, found.field) == (min(places)[0], NAMES[min(places)[1]])
@@ -86,7 +87,7 @@ def test_the_first_of_several_is_named(run, other, data):
 
 def test_the_time_is_the_ticks_own(run, other):
     one = record.read(run)
-    changed(run, other, 50, NAMES.index("soc.soc_ppm"), 1)
+    changed(run, other, (50, NAMES.index("soc.soc_ppm")), 1)
     found, _ = compare(run, other)
     assert isinstance(found, Difference)
     assert found.t_ms == one["frame.t_ms"][50] - one["frame.t_ms"][0]
@@ -105,7 +106,7 @@ def test_a_shorter_record_is_told_with_both_lengths(run, other):
 
 
 def test_a_difference_before_the_end_of_the_shorter_comes_first(run, other):
-    changed(run, other, 7, 2, 1)
+    changed(run, other, (7, 2), 1)
     data = (other / "ticks.bin").read_bytes()
     (other / "ticks.bin").write_bytes(data[: -4 * len(NAMES)])
     found, _ = compare(run, other)
@@ -140,7 +141,7 @@ def test_another_layout_is_told_by_its_fields(tmp_path):
     assert "frame.t_ms" in str(found) and "frame.t_xx" in str(found)
 
 
-@pytest.mark.parametrize("content", [b"", b"SBTK", b"SBMS" + bytes(100), b"SBTK" + bytes([9] * 60)])
+@pytest.mark.parametrize("content", [b"", b"SBTK", b"SBMS" + bytes(100), b"SBTK" + b"9" * 60])
 def test_what_is_no_record_is_bad_input(run, tmp_path, content):
     (tmp_path / "ticks.bin").write_bytes(content)
     with pytest.raises(BadInput, match=r"ticks\.bin"):

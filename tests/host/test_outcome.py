@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from array import array
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from bms.core import protect, switch
 from bms.core.pack import Pack
 from solidbms.outcome import Outcome, limits_of
 from solidbms.packc import compile_pack
+from solidbms.plant import ntc
 from solidbms.record import Record, Writer, column_names, read
 from solidbms.scenario import Expect
 from solidbms.schema import BadInput
@@ -31,12 +34,31 @@ def record(ticks: int, start_ms: int = 0, **columns) -> Record:
     return Record({}, COMPILED.blob, NAMES, words)
 
 
+SENSOR = COMPILED.file.thermistor.model_dump(exclude={"count"})
+COOL, HOT_CODE = ntc.adc_u16(25.0, **SENSOR), ntc.adc_u16(70.0, **SENSOR)
+
+
+class Seen:
+    """What a world saw: truth, events, readings and gate pins."""
+
+    def __init__(self, rec: Record, truth=(), events=()) -> None:
+        self.truth, self.events = list(truth), list(events)
+        t_ms = rec.elapsed_ms
+        cool = rec[HOT] == protect.CLEAR
+        self.readings = array("i")
+        for t, ok in zip(t_ms.tolist(), cool.tolist(), strict=True):
+            self.readings.extend((t, 18432, 0, COOL if ok else HOT_CODE, 1))
+        pins = (rec["status.chg_on"] | rec["status.dsg_on"] << 1).tolist()
+        self.gate_log = [(0, 0), *zip(t_ms.tolist(), pins, strict=True)]
+
+
 def outcome(rec: Record, truth=(), events=()) -> Outcome:
-    return Outcome(rec, COMPILED, list(truth), list(events))
+    world: Any = Seen(rec, truth, events)
+    return Outcome(rec, COMPILED, world)
 
 
 def tripped(acted: int, opened: int, cleared: int, ticks: int = 100) -> Record:
-    """hot_cut pending after `cleared`, acted at `acted`, gates open from `opened` on."""
+    """Hot after tick `cleared`, hot_cut acts at `acted`, gates open from `opened` on."""
     k = np.arange(ticks)
     phase = np.where(k >= acted, protect.ACTED, np.where(k > cleared, protect.PENDING, 0))
     open_ = k >= opened
@@ -70,6 +92,18 @@ def test_a_gate_that_never_opens_has_no_reaction():
     assert trip["gate_ms"] is None and trip["measured_ms"] is None
 
 
+def test_pins_that_do_not_follow_status_are_told():
+    rec = tripped(44, 45, 39)
+    world: Any = Seen(rec)
+    world.gate_log = [(t, 3) for t, _ in world.gate_log]  # welded
+    lines = Outcome(rec, COMPILED, world).check(Expect(trips=["hot_cut"]))
+    by = {line["what"]: line for line in lines}
+    assert by["gate pins as Status says"] == {
+        "what": "gate pins as Status says", "ok": False, "got": "from 2250 ms on they differ",
+    }  # fmt: skip
+    assert by["every trip within its promise"]["got"] == "hot_cut late"
+
+
 def test_expectations_name_what_came_instead():
     out = outcome(tripped(44, 45, 39))
     lines = out.check(Expect(state="on", trips=["cell_ov"], soc_bound_holds=True))
@@ -78,8 +112,11 @@ def test_expectations_name_what_came_instead():
     assert by["trips: cell_ov"]["got"] == "hot_cut" and not by["trips: cell_ov"]["ok"]
     assert by["warns: none"]["ok"] and by["notes: none"]["ok"]
     assert not by["SoC bound holds"]["ok"]  # nothing to score is no pass
-    assert all(x["ok"] for x in out.check(Expect(state="tripped", trips=["hot_cut"])))
-    assert len(out.check(Expect(within_promise=False, trips=None, warns=None, notes=None))) == 0
+    right = Expect(state="tripped", trips=["hot_cut"], soc_bound_holds=False)
+    assert all(x["ok"] for x in out.check(right))
+    nothing = {"within_promise": False, "trips": None, "warns": None, "notes": None}
+    only = out.check(Expect.model_validate(nothing | {"soc_bound_holds": False}))
+    assert [line["what"] for line in only] == ["gate pins as Status says"]
 
 
 def test_events_in_order_of_time():

@@ -44,7 +44,7 @@ def test_blob_loads_with_the_same_numbers(drawn):
     file, cell = drawn.file, drawn.cell
     compiled, found = examine(file, cell)
     assert not found and compiled.blob == drawn.blob
-    pack = Pack(compiled.blob)
+    pack: Any = Pack(compiled.blob)  # its attributes come from FIELDS and TABLES
     assert pack.tick_ms == file.tick_ms and pack.temps == file.thermistor.count
     assert pack.charge_max_ma == round(file.charge_a_max * 1e3)
     assert pack.uas_per_ppm == max(1, round(cell.capacity.ah * 3600))
@@ -128,6 +128,10 @@ def test_base_is_overlaid_key_by_key(tmp_path):
         ("[rules.cell_ov]\nlimit_v = 4.3", "rules.cell_ov.limit_v: up to 4.2 is valid for cell"),
         ("[rules.hot_cut]\nlimit_c = 70", "rules.hot_cut.limit_c: up to 65 is valid: 10 K below"),
         ("charge_a_max = 9", "charge_a_max: up to 4 is valid for cell lg_hg2"),
+        ("charge_a_max = 4", "must stay under rules.charge_oc.limit_a"),
+        ("[rules.fe_lost]\nlimit_s = 999.0", "rules.fe_lost.limit_s: 0 to "),
+        ("[rules.feature_lost]\nlimit_count = 1", "rules.feature_lost.limit_count: 0 is valid"),
+        ("[rules.hot]\nlimit_c = 65", "rules.hot_cut.limit_c: beyond rules.hot at 65 is valid"),
         ('use = "robot"', "parts: use 'robot' does not arm without commanded_fuse"),
     ],
 )  # fmt: skip

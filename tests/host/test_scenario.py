@@ -56,7 +56,7 @@ SPAN = "from_s = 1\nuntil_s = 3\n"
         (f"[[load]]\n{SPAN}", "load.0: one of profile and current_a is valid"),
         (f'[[load]]\n{SPAN}current_a = 1\nprofile = "us06"\n', "load.0: one of profile"),
         ("[[load]]\nfrom_s = 3\nuntil_s = 1\ncurrent_a = 1.0\n", "load.0: until_s after"),
-        (f"[[load]]\n{SPAN}current_ma = 1\n", "load.0.current_ma: unknown key; valid here: from_s"),
+        (f"[[load]]\n{SPAN}current_ma = 1\n", "load.0.current_ma: unknown key; valid here: "),
         (f'[[fault]]\n{SPAN}use = "nope"\n', "fault.0.use: no fault 'nope'; there are: bus_nack"),
         ('[[request]]\nat_s = 5\ndo = "jump"\n', "request.0.do: input should be 'open', 'close'"),
         (f'[[charge]]\n{SPAN}cc_a = "2A"\ncv_v = 4.2\n', "charge.0.cc_a: input should be a valid"),

@@ -51,6 +51,7 @@ def code(w: World, register: int) -> int:
 
 def test_time_stands_still_within_a_tick_and_passes_in_steps_of_50_ms():
     w = world()
+    assert isinstance(w.plant, Still)
     begin = len(w.plant.steps)
     assert w.now_ms == 0
     w.read(ADDRESS, VBUS, 3)

@@ -29,7 +29,12 @@ def compiled(name: str) -> Compiled:
     return pack
 
 
-def alone(blob: bytes, row: int) -> Pack:
+def read(blob: bytes) -> Any:
+    """Return the Pack of a blob; its attributes are named by the blob's layout alone."""
+    return Pack(blob)
+
+
+def alone(blob: bytes, row: int) -> Any:
     """Return the pack with every rule but one out of reach, to see that one by itself."""
     pack = Pack(blob)
     for k, other in enumerate(R.ROWS):
@@ -55,7 +60,7 @@ class Drawn(NamedTuple):
 # What a file may say and hardly ever should: at most one of them in a pack, often refused.
 WILD = (
     ("soc", "ocv_error_mv", (1e3, 1e5, 1e6)),
-    ("soc", "rest_a", (1e-6, 1000.0)),
+    ("soc", "rest_a", (1e-6, 1000.0, 1073.74)),
     ("cell", "capacity", ({"ah": 1e-4}, {"ah": 250.0})),
     ("cell", "ocv", ({"soc": [0.0, 1.0], "v": [-1000.0, 1000.0]},
                      {"soc": [0.0, 1.0], "v": [2.0, 2.001]})),

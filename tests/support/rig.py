@@ -10,13 +10,13 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from bms.core import frame as F
 from bms.core import plausible as P
 from bms.core import rules as R
 from bms.core import switch as W
 from bms.core.fixed import interp
-from bms.core.pack import Pack
 from bms.core.protect import ACTED, STRIDE, Protect
 from bms.drivers.ina228 import Ina228
 from bms.drivers.ntc import Ntc
@@ -39,7 +39,7 @@ def path_open(switch: W.Switch, path: int) -> bool:
 class Bench:
     """Protect and switch of one pack on signals written by the test: `sig`, `flags`."""
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Any) -> None:
         self.pack = pack
         self.protect = Protect(pack)
         self.switch = W.Switch()
@@ -85,7 +85,7 @@ class Bench:
 class Rig:
     """The whole loop of one pack; the test sets codes, `nack` and `late_ms`."""
 
-    def __init__(self, pack: Pack, start_ms: int = 0) -> None:
+    def __init__(self, pack: Any, start_ms: int = 0) -> None:
         self.pack = pack
         self.chip = chip_model.Ina228(pack.chip_address)
         self.bus_code = 18432  # 3.6 V
@@ -109,7 +109,7 @@ class Rig:
         """Take the gate commands."""
         self.commanded = (chg_on, dsg_on)
 
-    def drivers(self, pack: Pack) -> list[Ina228 | Ntc]:
+    def drivers(self, pack: Any) -> list[Ina228 | Ntc]:
         """Return the real drivers on this rig as bus and ADC."""
         return [Ina228(self, pack), *(Ntc(self, pack, k) for k in range(pack.temps))]
 
@@ -178,7 +178,7 @@ class Rig:
         return self.phase(row) >= ACTED
 
 
-def level_codes(pack: Pack, signal: int) -> tuple[range, Callable[[int], int], str] | None:
+def level_codes(pack: Any, signal: int) -> tuple[range, Callable[[int], int], str] | None:
     """Return (codes, value in firmware units of a code, input of `Rig`), None without codes.
 
     Codes are ordered so that the signal never falls. Values by the chip's data sheet: VBUS

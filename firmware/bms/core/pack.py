@@ -59,7 +59,7 @@ class Pack:
 
     def __init__(self, blob):
         """Read a blob; BadPack says what is wrong with it."""
-        if len(blob) < 16 or bytes(blob[:4]) != MAGIC:
+        if len(blob) < 16 or len(blob) & 3 or bytes(blob[:4]) != MAGIC:
             raise BadPack("not a pack")
         v = array("i", bytes(blob[4:-4]))
         if v[0] != VERSION or v[1] != len(v) - 2:

@@ -165,5 +165,5 @@ class Plausible:
             v[_FROZEN_UV] = cell_uv
             v[_FROZEN_UA] = current
             v[FROZEN_MS] = 0
-        elif abs(current - v[_FROZEN_UA]) >= self.frozen_step_ua:
+        elif abs((current >> 1) - (v[_FROZEN_UA] >> 1)) >= self.frozen_step_ua >> 1:
             v[FROZEN_MS] = min(v[FROZEN_MS] + dt, LOST_MAX_MS)

@@ -81,7 +81,10 @@ class Protect:
                 continue
             if phase < ACTED:
                 phase = self._toward_trip(k, phase, crossed, dt, delay_ms)
-                v[k + 2] = shed_ms if phase == ACTED and at_once else 0
+                if phase == ACTED:
+                    # The shed runs from the end of the delay, which lay between two ticks.
+                    v[k + 2] = shed_ms if at_once else v[k + 1] - delay_ms
+                    v[k + 1] = 0
             else:
                 done = self._recovered(row[R.RECOVERY], sig, flags, cleared)
                 phase = self._toward_clear(k, phase, inside, dt, done)
@@ -99,7 +102,6 @@ class Protect:
         v[k + 1] = v[k + 1] + dt if phase == PENDING else 0
         if v[k + 1] < delay_ms:
             return PENDING
-        v[k + 1] = 0
         return ACTED
 
     def _toward_clear(self, k, phase, inside, dt, done):

@@ -83,7 +83,7 @@ class Soc:
             return
         self._count(f, sig, elapsed_ms)
         self._rested(f, sig, seen)
-        reach = v[_REACH_PPM] // 1000 * self.share_ppm // 1000 + 1
+        reach = (v[_REACH_PPM] + 999) // 1000 * self.share_ppm // 1000 + 1
         bound = v[_ANCHOR_PPM] + reach + v[_DRIFT_PPM] + v[_DOUBT_PPM]
         v[BOUND_PPM] = min(bound, FULL_PPM)
 
@@ -91,9 +91,9 @@ class Soc:
         v = self.v
         v[STARTED] = 1
         if f[F.SAVED_SOC_PPM] >= 0:
-            self._anchor(
-                clamp(f[F.SAVED_SOC_PPM], 0, FULL_PPM), clamp(f[F.SAVED_BOUND_PPM], 0, FULL_PPM)
-            )
+            bound = f[F.SAVED_BOUND_PPM]
+            bound = bound if 0 <= bound < FULL_PPM else FULL_PPM
+            self._anchor(clamp(f[F.SAVED_SOC_PPM], 0, FULL_PPM), bound)
             return
         # Nothing saved: the first reading counts as rested. What a small load still hides is R0
         # times its current, taken off, and polarisation, taken into the bound.
@@ -155,7 +155,7 @@ class Soc:
         pack = self.pack
         # Both must be quiet: a sampled current can miss what the accumulator saw.
         still_uas = (pack.rest_ua // 1000 + 1) * sig[DT_MS]
-        moved = not f[F.FLAGS] & F.CHARGE_OK or abs(f[F.CHARGE_UAS]) > still_uas
+        moved = not f[F.FLAGS] & F.CHARGE_OK or not -still_uas <= f[F.CHARGE_UAS] <= still_uas
         if not seen or moved or abs(sig[CHARGE_UA]) > pack.rest_ua:
             v[REST_MS] = 0
             return

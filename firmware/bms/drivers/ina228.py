@@ -40,6 +40,7 @@ SHUNT_STEP_PV = 312500  # one code
 _CHARGE_MASK = const(0xFFFFFFF)  # low 28 bits of CHARGE; a difference is within +-2^27
 _CHARGE_HALF = const(0x8000000)
 _CODES_MAX = const(500000)  # codes handed on in one Frame, times ua_num within 31 bits
+_OWED_MAX = const(0x2FFFFFFF)
 _CHECK_EVERY = const(8)  # ticks between two looks at the configuration
 
 
@@ -134,7 +135,9 @@ class Ina228:
         now = (b[1] & 15) << 24 | b[2] << 16 | b[3] << 8 | b[4]
         if self._based:
             d = (now - self._charge) & _CHARGE_MASK
-            self._owed += d - _CHARGE_MASK - 1 if d >= _CHARGE_HALF else d
+            d = d - _CHARGE_MASK - 1 if d >= _CHARGE_HALF else d
+            # More than 25 minutes at full scale is no charge but a broken reading.
+            self._owed = clamp(self._owed + d, -_OWED_MAX, _OWED_MAX)
             codes = clamp(self._owed, -_CODES_MAX, _CODES_MAX)
             self._owed -= codes
             scaled = codes * self.pack.ua_num + self._rest

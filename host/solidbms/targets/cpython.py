@@ -49,6 +49,7 @@ class Board:
         self.gates = _Gates(world)
         self._saved = saved
         self._record = record
+        self.said: list[str] = []
 
     def drivers(self, pack: Any) -> list[Ina228 | Ntc]:
         """Return what fills the Frame."""
@@ -68,8 +69,8 @@ class Board:
         self._record(b"".join([*parts, digest.to_bytes(4, "little")]))
 
     def failed(self, error: Exception) -> None:
-        """Stop: on this target a lost feature is a mistake to look at, not to live with."""
-        raise error
+        """Tell why a feature was lost."""
+        self.said.append(f"feature lost: {error!r}")
 
     def sleep_until(self, t_ms: int, mailbox: Mailbox) -> bool:
         """Let simulated time pass; return False when the simulation is over."""
@@ -82,5 +83,11 @@ class Board:
 def run(
     world: World, pack_path: Path, saved: tuple[int, int], record: Callable[[bytes], None]
 ) -> None:
-    """Run the firmware until the world ends."""
-    Bms(Board(world, saved, record), Pack(pack_path.read_bytes())).run()
+    """Run the firmware until the world ends; RuntimeError when it dies."""
+    board = Board(world, saved, record)
+    try:
+        Bms(board, Pack(pack_path.read_bytes())).run()
+    except Exception as error:
+        raise RuntimeError(f"firmware died: {error!r}") from error
+    finally:
+        world.events += [(world.elapsed_ms, "said", line) for line in board.said]

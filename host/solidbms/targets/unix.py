@@ -49,7 +49,8 @@ def run(
             raise RuntimeError("no MicroPython for this machine")
         command = [str(binary), "-X", f"heapsize={HEAP}", str(ROOT / "firmware" / "main.py")]
     path = os.pathsep.join(str(ROOT / part) for part in ("firmware", "boards/sim"))
-    said = tempfile.TemporaryFile()  # a pipe that nobody reads would fill and stop the firmware
+    # A pipe that nobody reads would fill and stop the firmware.
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, whatever happens
     process = subprocess.Popen(
         [*command, str(pack_path)],
         stdin=subprocess.PIPE,

@@ -11,12 +11,11 @@ from bms.core import rules as R
 from bms.core import soc as S
 from bms.core import switch as W
 from bms.core.core import Core
-from bms.core.pack import Pack
 from bms.core.status import FIELDS, Status
-from support.packs import NAMES, compiled
+from support.packs import NAMES, compiled, read
 from support.rig import Rig
 
-PACK = Pack(compiled(NAMES[0]).blob)
+PACK = read(compiled(NAMES[0]).blob)
 
 
 def index_names(module, names) -> None:

@@ -9,14 +9,13 @@ import pytest
 from bms.core import plausible as P
 from bms.core import rules as R
 from bms.core.limits import CHARGE_MA, DISCHARGE_MA, Limits
-from bms.core.pack import Pack
 from bms.core.protect import NO_SHED
 from hypothesis import given
 from hypothesis import strategies as st
-from support.packs import NAMES, compiled
+from support.packs import NAMES, compiled, read
 from support.rig import ALL_TRUSTED
 
-PACK = Pack(compiled(NAMES[0]).blob)
+PACK = read(compiled(NAMES[0]).blob)
 FILE = compiled(NAMES[0]).file
 TEMP = st.integers(-60_000, 100_000)
 

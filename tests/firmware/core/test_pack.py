@@ -8,9 +8,9 @@ from binascii import crc32
 import pytest
 from bms.core import rules as R
 from bms.core.pack import FIELDS, MAGIC, TABLES, VERSION, BadPack, Pack
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.packs import NAMES, compiled, packs
+from support.packs import NAMES, compiled, packs, read
 
 BLOB = compiled(NAMES[0]).blob
 
@@ -25,20 +25,21 @@ def words_of(blob: bytes) -> array[int]:
     return array("i", blob[4:-4])
 
 
+@settings(max_examples=25)
 @given(packs())
 def test_what_was_compiled_is_read_back(pack):
-    read = Pack(pack.blob)
-    assert read.rows == len(R.ROWS) and read.cells == pack.file.cells_in_series
-    assert read.temps == pack.file.thermistor.count and read.tick_ms == pack.file.tick_ms
+    found = read(pack.blob)
+    assert found.rows == len(R.ROWS) and found.cells == pack.file.cells_in_series
+    assert found.temps == pack.file.thermistor.count and found.tick_ms == pack.file.tick_ms
     for name in FIELDS:
-        assert isinstance(getattr(read, name), int)
+        assert isinstance(getattr(found, name), int)
     for name in TABLES:
-        table = list(getattr(read, name))
+        table = list(getattr(found, name))
         xs = table[: len(table) // 2]
         assert len(table) % 2 == 0 and len(xs) >= 2 and xs == sorted(xs)
-    assert read.ocv_uv_ppm[-1] == 1_000_000
+    assert found.ocv_uv_ppm[-1] == 1_000_000
     for k, row in enumerate(R.ROWS):
-        limit, release, delay_ms, shed_ms = read.rule(k)
+        limit, release, delay_ms, shed_ms = found.rule(k)
         assert (limit - release) * row[R.SIDE] >= 0
         assert delay_ms == round(pack.file.rules[row[R.ID]]["delay_s"] * 1000)
         assert shed_ms == round(pack.file.rules[row[R.ID]].get("shed_s", 0) * 1000)
@@ -70,7 +71,7 @@ def test_anything_else_is_no_pack(data: bytes):
 def test_another_version_size_or_other_rules(at: int, by: int):
     words = words_of(BLOB)
     assert words[0] == VERSION and words[1] == len(words) - 2 and words[2] == len(R.ROWS)
-    assert Pack(sealed(words)).rows == len(R.ROWS)
+    assert read(sealed(words)).rows == len(R.ROWS)
     words[at] += by
     with pytest.raises(BadPack):
         Pack(sealed(words))

@@ -7,14 +7,13 @@ from bms.core import frame as F
 from bms.core import plausible as P
 from bms.core import rules as R
 from bms.core import switch as W
-from bms.core.pack import Pack
 from bms.core.protect import NO_SHED
 from hypothesis import given
 from hypothesis import strategies as st
-from support.packs import NAMES, compiled
+from support.packs import NAMES, compiled, read
 from support.rig import ALL_TRUSTED, Bench
 
-PACK = Pack(compiled(NAMES[0]).blob)
+PACK = read(compiled(NAMES[0]).blob)
 OK = F.CODE_OK | F.CHIP_OK
 
 

@@ -81,7 +81,7 @@ class Rig:
         self.moved = 0  # sum of charge_uas
         self.volt = 3.7
         self.amp = amp
-        self.base = None  # CHARGE where counting began
+        self.base = 0  # CHARGE where counting began
         self.pass_ms(ran_s * 1000 or 9)
 
     def pass_ms(self, ms):
@@ -105,6 +105,7 @@ class Rig:
         return self.read()
 
     def boot(self):
+        flags = 0
         for _ in range(3):
             flags = self.tick()
         assert flags == READINGS | F.CHIP_OK
@@ -159,8 +160,9 @@ def test_nothing_is_written_after_configuration(pack):
 
 
 @pytest.mark.parametrize(
-    "register, value", [(0x3E, b"\x54\x48"), (0x3F, b"\x22\x70"), (0x3F, b"\x23\x80"), (0x3F, b"\xff\xff")]
-)  # fmt: skip
+    "register, value",
+    [(0x3E, b"\x54\x48"), (0x3F, b"\x22\x70"), (0x3F, b"\x23\x80"), (0x3F, b"\xff\xff")],
+)
 def test_wrong_chip_is_never_written_to(pack, register, value):
     rig = Rig(pack)
     rig.bus.raw[register] = value
@@ -364,6 +366,7 @@ def test_fault_at_every_transaction(pack, code, length):
         rig = Rig(pack)
         rig.amp = 3.0
         rig.bus.before = {n: raiser(code) for n in range(k, k + length)}
+        flags = 0
         for _ in range(20 + length):
             began = rig.bus.count
             before = rig.frame.v[:]
@@ -401,22 +404,22 @@ def test_reset_at_every_transaction(pack):
         rig = Rig(pack)
         rig.amp = -5.0
         rig.bus.before = {k: rig.chip.power_on_reset}
-        noticed = None
-        happened = None
+        noticed = happened = -1
         moved = 0
+        flags = 0
         for n in range(30):
             flags = rig.tick()
             moved += rig.frame.v[F.CHARGE_UAS]
-            if happened is None and rig.bus.count > k:
+            if happened < 0 and rig.bus.count > k:
                 happened = n
-            if noticed is None and rig.frame.v[F.FE_RESETS]:
+            if noticed < 0 and rig.frame.v[F.FE_RESETS]:
                 noticed = n
             if flags & F.VOLT_OK:
                 assert abs(rig.frame.v[F.PACK_UV] - 3_700_000) <= 196, k
                 assert abs(rig.frame.v[F.CURRENT_UA] + 5_000_000) <= 79, k
             if flags & F.CHARGE_OK:
                 assert rig.frame.v[F.CHARGE_UAS] <= 0, k
-        assert noticed is not None and noticed - happened <= 2, k
+        assert 0 <= happened <= noticed <= happened + 2, k
         assert rig.frame.v[F.FE_RESETS] == 1
         assert rig.config() == WRITTEN and rig.alatch() == 8
         assert flags == READINGS | F.CHIP_OK
@@ -428,6 +431,7 @@ def test_reset_while_configuring(pack):
     for k in range(transactions(pack, 1)):
         rig = Rig(pack)
         rig.bus.before = {k: rig.chip.power_on_reset}
+        flags = 0
         for _ in range(6):
             flags = rig.tick()
         assert flags == READINGS | F.CHIP_OK, k
@@ -454,6 +458,7 @@ def test_one_flipped_bit_of_the_configuration_is_noticed(pack, register, bit):
         for _ in range(8):
             rig.tick()
         assert rig.frame.v[F.FE_RESETS] == 1, phase
+        flags = 0
         for _ in range(3):
             flags = rig.tick()
         assert flags == READINGS | F.CHIP_OK
@@ -475,6 +480,7 @@ def test_a_chip_swapped_for_another_is_not_written_to(pack):
     rig = Rig(pack).boot()
     rig.chip.power_on_reset()
     rig.bus.raw[0x3F] = b"\x23\x80"
+    flags = 0
     for _ in range(10):
         flags = rig.tick()
     assert flags == 0
@@ -485,7 +491,7 @@ def test_a_chip_swapped_for_another_is_not_written_to(pack):
 @given(data=st.data())
 def test_any_mixture_of_failures_never_raises_and_never_lies(pack, data):
     rig = Rig(pack)
-    events = st.sampled_from(["none", "none", "none", "eio", "timeout", "reset", "memory", "still"])
+    events = st.sampled_from(["none"] * 3 + ["eio", "timeout", "reset", "memory", "still"])
     for _ in range(data.draw(st.integers(1, 40))):
         event = data.draw(events)
         at = rig.bus.count + data.draw(st.integers(0, 6))
@@ -503,6 +509,7 @@ def test_any_mixture_of_failures_never_raises_and_never_lies(pack, data):
         assert rig.frame.v[F.CHARGE_UAS] == 0  # no current flows
     rig.bus.before = {}
     rig.chip.memory_ok = True
+    flags = 0
     for _ in range(12):
         flags = rig.tick()
     assert flags == READINGS | F.CHIP_OK
