@@ -67,12 +67,12 @@ class Bus:
         for k in range(len(buffer)):
             buffer[k] = wire.answer[k + 1]
 
-    def writeto_mem(self, address, register, buffer):
-        """Write the buffer, 8 bytes at most, to a register."""
+    def writeto(self, address, buffer):
+        """Write the buffer: a register and up to 8 bytes for it."""
         wire = self.wire
-        for k in range(len(buffer)):
-            wire.request[k + 4] = buffer[k]
-        self._check(wire.ask(0x57, address, register, len(buffer)))
+        for k in range(1, len(buffer)):
+            wire.request[k + 3] = buffer[k]
+        self._check(wire.ask(0x57, address, buffer[0], len(buffer) - 1))
 
     def _check(self, status):
         # Both made beforehand: raising them allocates nothing.

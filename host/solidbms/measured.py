@@ -34,7 +34,8 @@ class Measured:
     """One measurement, a row a moment, time rising strictly; charge current positive.
 
     t_s from the file's own zero; i_a and v_v as the cycler sampled them; temp_c; ah the counter
-    (0 where it began, resets taken out); moved_as the charge in As that flowed up to each row since the first.
+    (0 where it began, resets taken out); moved_as the charge in As that flowed up to each row
+    since the first.
     """
 
     t_s: Array

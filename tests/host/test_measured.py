@@ -35,12 +35,13 @@ def refused(path: Path, **options) -> str:
 @settings(max_examples=50)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 10**5), NUMBER, st.floats(0, 6), st.floats(-40, 90), NUMBER),
+        st.tuples(st.integers(1, 10**5), NUMBER, st.floats(0, 6), st.floats(-40, 90),
+                  st.floats(0.001, 9)),  # 0 could be a counter set back
         min_size=2,
         max_size=20,
     ),
     st.booleans(),
-)
+)  # fmt: skip
 def test_any_rising_table_round_trips(rows, packed):
     t = np.cumsum([row[0] for row in rows]) / 1000
     lines = [",".join(map(repr, (float(at), *row[1:]))) for at, row in zip(t, rows, strict=True)]

@@ -119,8 +119,9 @@ class Rig:
             raise OSError(5)
         buffer[:] = self.chip.read(register, len(buffer))
 
-    def writeto_mem(self, address: int, register: int, data: bytes) -> None:
+    def writeto(self, address: int, buffer: bytes) -> None:
         """Answer as machine.I2C."""
+        register, data = buffer[0], bytes(buffer[1:])
         if self.nack or address != self.chip.address:
             raise OSError(5)
         self.chip.write(register, bytes(data))

@@ -48,7 +48,7 @@ class Ina228:
     """Driver of one chip; `read` fills the Frame and never raises for a bus error."""
 
     def __init__(self, i2c, pack):
-        """i2c: as machine.I2C, `readfrom_mem_into` and `writeto_mem`."""
+        """i2c: as machine.I2C, `readfrom_mem_into` and `writeto`."""
         self.i2c = i2c
         self.pack = pack
         self.cells = pack.cells
@@ -57,6 +57,7 @@ class Ina228:
         self._b2 = bytearray(2)
         self._b3 = bytearray(3)
         self._b5 = bytearray(5)
+        self._w3 = bytearray(3)
         self._based = False  # `_charge` is a reading of this chip life
         self._charge = 0
         self._owed = 0  # codes not yet handed on
@@ -152,6 +153,9 @@ class Ina228:
         return self._b2[0] << 8 | self._b2[1]
 
     def _put(self, register, value):
-        self._b2[0] = value >> 8
-        self._b2[1] = value & 0xFF
-        self.i2c.writeto_mem(self.pack.chip_address, register, self._b2)
+        # Register and value in one buffer: machine.I2C.writeto_mem allocates one on RP2.
+        b = self._w3
+        b[0] = register
+        b[1] = value >> 8
+        b[2] = value & 0xFF
+        self.i2c.writeto(self.pack.chip_address, b)

@@ -19,10 +19,13 @@ from solidbms.world import World
 class _Bus:
     def __init__(self, world: World) -> None:
         self.readfrom_mem = world.read
-        self.writeto_mem = world.write
+        self._write = world.write
 
     def readfrom_mem_into(self, address: int, register: int, buffer: bytearray) -> None:
         buffer[:] = self.readfrom_mem(address, register, len(buffer))
+
+    def writeto(self, address: int, buffer: bytearray) -> None:
+        self._write(address, buffer[0], bytes(buffer[1:]))
 
 
 class _Adc:

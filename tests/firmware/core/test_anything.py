@@ -263,7 +263,8 @@ class Bytes:
             raise OSError(5)
         buffer[:] = self.honest.get(register, data)[: len(buffer)]
 
-    def writeto_mem(self, address: int, register: int, data: bytes) -> None:
+    def writeto(self, address: int, buffer: bytes) -> None:
+        register, data = buffer[0], bytes(buffer[1:])
         self.honest[register] = bytes(data)
         self.honest[0x0B] = b"\x80\x03"
 

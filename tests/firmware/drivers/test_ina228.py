@@ -45,7 +45,8 @@ class Bus:
         data = self.raw.get(register) or self.chip.read(register, len(buffer))
         buffer[:] = data[: len(buffer)]
 
-    def writeto_mem(self, address, register, buffer):
+    def writeto(self, address, buffer):
+        register, buffer = buffer[0], buffer[1:]
         assert address == self.chip.address
         self._begin(None)
         assert len(buffer) == 2
