@@ -38,7 +38,7 @@ DRIVERS = ["tests/firmware/drivers"]
 
 # Module -> stages of tests, fastest first; the next runs when the one before noticed nothing.
 TESTS: dict[str, list[list[str]]] = {
-    "bms.core.protect": [GENERATED, LOOP],
+    "bms.core.protect": [["tests/firmware/test_protect.py"], GENERATED, LOOP],
     "bms.core.switch": [[CORE + "test_switch.py"], LOOP, GENERATED],
     "bms.core.plausible": [[CORE + "test_plausible.py"], LOOP, GENERATED],
     "bms.drivers.ina228": [DRIVERS],

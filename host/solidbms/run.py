@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,11 +47,10 @@ def prepare(directory: Path) -> None:
     """Make the output directory and empty it of an earlier run; BadInput when it can't be used."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        (directory / "pack.bin").write_bytes(b"")
         for name in ("ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"):
             with contextlib.suppress(FileNotFoundError):
                 (directory / name).unlink()
-        probe = directory / "pack.bin"
-        probe.write_bytes(b"")
     except OSError as error:
         raise BadInput(
             f"{shown(directory)}: --out: {error.strerror}; a directory you can write to is valid"
@@ -75,13 +75,15 @@ def execute(job: Job, target: str, directory: Path, progress: Progress) -> dict[
         TARGETS[target](job.world, pack_path, job.saved, watch.add)
     except KeyboardInterrupt:
         interrupted = True
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         died = str(error)
-    finally:
+    # From here on a second Ctrl-C would lose what the first one asked to keep.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
         writer.close()
-    wall_s = time.perf_counter() - began
-    progress(1.0, "writing the report")
-    return _conclude(job, target, directory, wall_s, interrupted, died)
+        return _conclude(job, target, directory, began, interrupted, died, progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Watch:
@@ -127,8 +129,16 @@ class _Watch:
 
 
 def _conclude(
-    job: Job, target: str, directory: Path, wall_s: float, interrupted: bool, died: str
+    job: Job,
+    target: str,
+    directory: Path,
+    began: float,
+    interrupted: bool,
+    died: str,
+    progress: Progress,
 ) -> dict[str, Any]:
+    wall_s = time.perf_counter() - began
+    progress(1.0, "writing the report")
     record = records.read(directory / "ticks.bin")
     outcome = Outcome(record, job.compiled, job.world)
     outcome.write_trace(directory / "trace.csv")

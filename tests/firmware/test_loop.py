@@ -158,6 +158,29 @@ def test_runs_until_the_board_says_stop(pack):
     assert board.records == 4
 
 
+def test_boot_takes_five_good_frames_in_a_row(pack):
+    board: Any = Board()
+    bms = Bms(board, pack)
+    good = board.sensor.flags
+    for flags in (good, good, 0, *[good] * 5):
+        assert state(bms) == BOOT
+        board.sensor.flags = flags
+        bms.step()
+    assert state(bms) == OFF
+
+
+def test_one_closed_gate_is_closed(pack):
+    board, bms = started(pack)
+    for chg_on, dsg_on in ((1, 0), (0, 1), (1, 1)):
+        bms.core.switch.v[CHG_ON], bms.core.switch.v[DSG_ON] = chg_on, dsg_on
+        assert bms.core.switch.closed()
+    board.sensor.uv = 4_250_000  # charge opens, discharge goes on, and so does the fast tick
+    for _ in range(40):
+        bms.step()
+    assert gates(bms) == (0, 1)
+    assert board.wakes[-1] - board.wakes[-2] == pack.tick_ms
+
+
 def test_boots_off_and_stays_off(pack):
     board: Any = Board()
     bms = Bms(board, pack)
@@ -500,12 +523,13 @@ def test_fixed_period_without_drift(pack):
     assert {b - a for a, b in pairwise(board.wakes[-200:])} == {pack.tick_ms}
 
 
-def test_slower_with_the_gates_open(pack):
+def test_slower_when_off(pack):
     board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(10):
         bms.step()
-    assert board.wakes == [pack.idle_tick_ms * (k + 1) for k in range(10)]
+    steps = [b - a for a, b in pairwise([0, *board.wakes])]
+    assert steps == [pack.tick_ms] * 4 + [pack.idle_tick_ms] * 6  # the fifth good frame ends boot
 
 
 @pytest.mark.parametrize("late_ms, resync", [(0, False), (50, False), (51, True), (400, True)])

@@ -69,8 +69,8 @@ def test_a_broken_rule_is_not_shown_with_made_up_numbers(tmp_path):
     assert not re.search(r"^  cell_ov ", text, re.M)
 
 
-def test_a_shunt_of_nothing(tmp_path):
-    text, ok = explain(mine(tmp_path, "[front_end]\nshunt_ohm = 1e-9\n"))
+def test_a_shunt_that_no_fraction_fits(tmp_path):
+    text, ok = explain(mine(tmp_path, "[front_end]\nshunt_ohm = 0.00011\n"))
     assert not ok and "front_end.shunt_ohm" in text
 
 

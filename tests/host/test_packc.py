@@ -122,7 +122,7 @@ def test_base_is_overlaid_key_by_key(tmp_path):
         ('cell = "nope"', "mine.toml: cell: no cell 'nope'; there are: lg_hg2"),
         ("recover_s = -1", "recover_s: input should be greater than or equal to 0.1, not -1"),
         ("cells_in_series = 4", "cells_in_series: 1 is valid for front_end.chip ina228"),
-        ("[front_end]\nshunt_ohm = 1e-9", "front_end.shunt_ohm: 0.0002 to 1"),
+        ("[front_end]\nshunt_ohm = 0.00011", "front_end.shunt_ohm: 0.0002 to 1"),
         ("[front_end]\nshunt_ohm = 0.04", "rules.dsg_oc.limit_a: below 4.096 is valid"),
         ("[derating]\ncharge = [[0.0, 1.0], [0.0, 0.5]]", "derating.charge: rising steps"),
         ("[rules.cell_ov]\nlimit_v = 4.3", "rules.cell_ov.limit_v: up to 4.2 is valid for cell"),

@@ -12,7 +12,7 @@ from bms.core.soc import FIELDS as SOC_FIELDS
 from bms.core.soc import Soc
 from bms.core.status import FIELDS as STATUS_FIELDS
 from bms.core.status import Status
-from bms.core.switch import ACK, CLEAR, DSG_ON, NONE, Switch
+from bms.core.switch import ACK, BOOT, CLEAR, DSG_ON, NONE, STATE, Switch
 from bms.core.switch import FIELDS as SWITCH_FIELDS
 
 
@@ -37,7 +37,8 @@ class Core:
 
     def period_ms(self):
         """Return how long the tick that starts now should take."""
-        return self.pack.tick_ms if self.switch.closed() else self.pack.idle_tick_ms
+        fast = self.switch.closed() or self.switch.v[STATE] == BOOT
+        return self.pack.tick_ms if fast else self.pack.idle_tick_ms
 
     def protect(self):
         """From Frame to the state of the gates, within 31 bits and without an allocation."""
