@@ -14,7 +14,6 @@ import numpy as np
 from bms.core import frame as F
 from bms.core.core import Core
 from bms.core.pack import Pack
-
 from solidbms.jobs import scenario_job
 from solidbms.packc import compile_pack
 from solidbms.plant.cell import Cells, load_cell

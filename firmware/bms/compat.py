@@ -6,9 +6,10 @@ allocation an error on MicroPython; CPython cannot forbid allocation, there it d
 """
 
 try:
-    from gc import collect
+    # The stand-ins below are a little looser than what the checker knows of MicroPython.
+    from gc import collect  # type: ignore
 
-    from micropython import const, heap_lock, heap_unlock
+    from micropython import const, heap_lock, heap_unlock  # type: ignore
 except ImportError:
 
     def const(expr):

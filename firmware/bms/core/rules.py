@@ -84,5 +84,5 @@ ROWS = (
     ("overrun",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
     ("stalled",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
     ("feature_lost", FEATURES_LOST,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
-)
+)  # type: tuple[tuple, ...]
 # fmt: on
