@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
+import gc
 import json
 import os
 import signal
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -40,7 +41,9 @@ DRIVERS = ["tests/firmware/drivers"]
 TESTS: dict[str, list[list[str]]] = {
     "bms.core.protect": [["tests/firmware/test_protect.py"], GENERATED, LOOP],
     "bms.core.switch": [[CORE + "test_switch.py"], LOOP, GENERATED],
-    "bms.core.plausible": [[CORE + "test_plausible.py"], LOOP, GENERATED],
+    "bms.core.plausible": [
+        ["tests/firmware/test_signals.py", CORE + "test_plausible.py"], LOOP, GENERATED
+    ],
     "bms.drivers.ina228": [DRIVERS],
     "bms.core.rules": [[CORE + "test_rules.py"], GENERATED],
 }
@@ -95,7 +98,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         for k, old in enumerate(node.ops):
             for op in SWAPS[type(old)]:
                 ops = [*node.ops[:k], op(), *node.ops[k + 1 :]]
-                yield _word(old, op), ast.Compare(node.left, ops, node.comparators)
+                yield f"{_word(old, op)} ({k})", ast.Compare(node.left, ops, node.comparators)
     elif isinstance(node, ast.BinOp):
         for op in SWAPS.get(type(node.op), ()):
             yield _word(node.op, op), ast.BinOp(node.left, op(), node.right)
@@ -136,18 +139,23 @@ def _docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def code_mutants(module: str) -> Iterator[tuple[Mutant, ast.Module]]:
-    """Yield every mutant of a module with its changed tree."""
-    tree = ast.parse(path_of(module).read_text())
-    for place, (node, statement) in enumerate(_sites(tree)):
+Build = Callable[[], ast.Module]  # makes the changed tree, in the child: a thousand take memory
+
+
+def code_mutants(module: str) -> Iterator[tuple[Mutant, Build]]:
+    """Yield every mutant of a module."""
+    for place, (node, statement) in enumerate(_sites(ast.parse(path_of(module).read_text()))):
+        source = ast.unparse(statement).splitlines()[0]
         for word, _ in changes(node):
-            changed = copy.deepcopy(tree)
-            twin = _sites(changed)[place][0]
-            new = dict(changes(twin))[word]
-            _replace(changed, twin, ast.copy_location(new, twin))
-            source = ast.unparse(statement).splitlines()[0]
-            line = getattr(node, "lineno", 0)
-            yield Mutant(module, line, word, source), ast.fix_missing_locations(changed)
+            mutant = Mutant(module, getattr(node, "lineno", 0), word, source)
+            yield mutant, partial(_changed_code, module, place, word)
+
+
+def _changed_code(module: str, place: int, word: str) -> ast.Module:
+    tree = ast.parse(path_of(module).read_text())
+    node = _sites(tree)[place][0]
+    _replace(tree, node, ast.copy_location(dict(changes(node))[word], node))
+    return ast.fix_missing_locations(tree)
 
 
 def _sites(tree: ast.Module) -> list[tuple[ast.AST, ast.stmt]]:
@@ -191,10 +199,9 @@ COLUMNS = {  # column of a row -> prefix-free names of its legal values, in rule
 }
 
 
-def row_mutants(module: str) -> Iterator[tuple[Mutant, ast.Module]]:
+def row_mutants(module: str) -> Iterator[tuple[Mutant, Build]]:
     """Yield THE table with each cell taking each other legal value, and with each row gone."""
-    tree = ast.parse(path_of(module).read_text())
-    rows = _rows(tree)
+    rows = _rows(ast.parse(path_of(module).read_text()))
     signals = sorted({row.elts[1].id for row in rows})  # type: ignore[attr-defined]
     columns = [("signal", tuple(signals)), *COLUMNS.items()]
     for r, row in enumerate(rows):
@@ -203,13 +210,18 @@ def row_mutants(module: str) -> Iterator[tuple[Mutant, ast.Module]]:
             old = row.elts[c].id  # type: ignore[attr-defined]
             for value in values:
                 if value != old:
-                    changed = copy.deepcopy(tree)
-                    _rows(changed)[r].elts[c] = ast.Name(value, ast.Load())
                     mutant = Mutant(module, row.lineno, f"{old} -> {value}", f"{name} {column}")
-                    yield mutant, ast.fix_missing_locations(changed)
-        changed = copy.deepcopy(tree)
-        del _rows(changed)[r]
-        yield Mutant(module, row.lineno, "removed", name), changed
+                    yield mutant, partial(_changed_row, module, r, c, value)
+        yield Mutant(module, row.lineno, "removed", name), partial(_changed_row, module, r)
+
+
+def _changed_row(module: str, r: int, c: int = 0, value: str = "") -> ast.Module:
+    tree = ast.parse(path_of(module).read_text())
+    if c:
+        _rows(tree)[r].elts[c] = ast.Name(value, ast.Load())
+    else:
+        del _rows(tree)[r]
+    return ast.fix_missing_locations(tree)
 
 
 def _rows(tree: ast.Module) -> list[ast.Tuple]:
@@ -219,7 +231,7 @@ def _rows(tree: ast.Module) -> list[ast.Tuple]:
     raise LookupError("rules.py has no ROWS")
 
 
-def mutants_of(module: str) -> list[tuple[Mutant, ast.Module]]:
+def mutants_of(module: str) -> list[tuple[Mutant, Build]]:
     """Return every mutant of a module."""
     make = row_mutants if module.endswith(".rules") else code_mutants
     return list(make(module))
@@ -244,12 +256,23 @@ class _Changed(SourceFileLoader, MetaPathFinder):
         return compile(self.tree, self.path, "exec")
 
 
-def test(module: str, tree: ast.Module | None) -> int:
+def change(module: str, tree: ast.Module) -> None:
+    """Make this process import the tree in place of the module, and in its 31-bit copy."""
+    from support.int31 import _Loader
+
+    sys.meta_path.insert(0, _Changed(module, tree))
+    source, plain = ast.unparse(tree).encode(), _Loader.get_data
+    _Loader.get_data = lambda self, path: (  # type: ignore[method-assign]
+        source if Path(path) == path_of(module) else plain(self, path)
+    )
+
+
+def test(module: str, build: Build | None) -> int:
     """Run the stages of a module's tests in this process; return 1 when one noticed, else 0."""
     import pytest
 
-    if tree is not None:
-        sys.meta_path.insert(0, _Changed(module, tree))
+    if build is not None:
+        change(module, build())
     for stage in TESTS[module]:
         if pytest.main([*PYTEST, *stage]) != 0:
             return 1
@@ -278,9 +301,10 @@ def warm() -> None:
         sys.path.insert(0, str(ROOT / part))
     os.chdir(ROOT)
     assert not any(name.split(".")[0] == "bms" for name in sys.modules)
+    gc.freeze()  # a collection in a child would copy every page that it shares
 
 
-def fork(module: str, tree: ast.Module | None) -> int:
+def fork(module: str, build: Build | None) -> int:
     """Start a child on the tests; return its process id."""
     pid = os.fork()
     if pid:
@@ -291,7 +315,7 @@ def fork(module: str, tree: ast.Module | None) -> int:
         quiet = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(quiet, stream)
-        status = test(module, tree)
+        status = test(module, build)
     finally:
         os._exit(status)
 
@@ -310,15 +334,15 @@ def baseline(modules: list[str]) -> dict[str, float]:
     return seconds
 
 
-def run_all(work: list[tuple[Mutant, ast.Module]], limits: dict[str, float], jobs: int) -> None:
+def run_all(work: list[tuple[Mutant, Build]], limits: dict[str, float], jobs: int) -> None:
     """Run every mutant, `jobs` at a time, and write its result into it."""
     todo = list(reversed(work))
     running: dict[int, tuple[Mutant, float]] = {}
     done = 0
     while todo or running:
         while todo and len(running) < jobs:
-            mutant, tree = todo.pop()
-            running[fork(mutant.module, tree)] = (mutant, time.monotonic())
+            mutant, build = todo.pop()
+            running[fork(mutant.module, build)] = (mutant, time.monotonic())
         time.sleep(0.01)
         for pid, (mutant, began) in list(running.items()):
             mutant.seconds = round(time.monotonic() - began, 2)

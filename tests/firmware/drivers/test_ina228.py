@@ -41,6 +41,7 @@ class Bus:
     def readfrom_mem_into(self, address, register, buffer):
         assert address == self.chip.address
         self._begin(buffer)
+        assert len(buffer) == chips.REGISTERS[register].bits // 8
         self.reads.append(register)
         data = self.raw.get(register) or self.chip.read(register, len(buffer))
         buffer[:] = data[: len(buffer)]
@@ -247,6 +248,14 @@ def test_a_reading_is_no_older_than_it_says(pack, phase_ms):
     assert abs(rig.frame.v[F.PACK_UV] - 3_200_000) <= 196
 
 
+def test_what_packc_takes_from_the_driver():
+    cycle_us = sum(chips.CONVERSION_US[code] for code in (7, 7, 0))  # as in ADC_CONFIG
+    assert -(-2 * cycle_us // 1000) == driver.AGE_MS
+    assert round(1e12 / chips.SHUNT_PER_V[0]) == driver.SHUNT_STEP_PV
+    assert driver.SHUNT_FULL_UV == (driver.SHUNT_STEP_PV << 19) // 1_000_000
+    assert driver.SEES_LOAD is False
+
+
 # Valid or not.
 
 
@@ -312,6 +321,40 @@ def test_a_full_scale_code_each_frame_stays_within_31_bits(pack):
     assert rig.frame.v[F.CHARGE_UAS] <= most + 1
     rig.tick(50)
     assert 0 <= rig.left_uas() < rig.pack.ua_den
+
+
+def test_readings_that_jump_about_owe_no_more_than_31_bits(pack):
+    rig = Rig(pack).boot()
+    most, owed, total, at, seen = 0x2FFFFFFF, 0, 0, 0, 0
+    rig.bus.raw[chips.CHARGE] = (0).to_bytes(5, "big")
+    rig.tick()
+    for n in range(1700):
+        step = (1 << 27) - 1 if n < 12 else 0
+        at = (at + step) & 0xFFFFFFFFFF
+        rig.bus.raw[chips.CHARGE] = at.to_bytes(5, "big")
+        flags = rig.tick()
+        owed = min(owed + step, most)
+        codes = min(owed, 500_000)
+        owed -= codes
+        total += codes
+        seen += rig.frame.v[F.CHARGE_UAS]
+        assert bool(flags & F.CHARGE_OWED) == bool(owed)
+        assert seen == total * pack.ua_num // pack.ua_den
+    assert not owed and total > most
+
+
+def test_what_is_owed_does_not_outlive_a_reset(pack):
+    # The chip forgets its sum, and who may have swapped it; the estimate was told by CHARGE_OWED.
+    rig = Rig(pack).boot()
+    rig.amp = 40.0
+    rig.pass_ms(60_000)
+    rig.amp = 0.0
+    assert rig.tick() & F.CHARGE_OWED
+    rig.chip.power_on_reset()
+    for _ in range(5):
+        rig.tick()
+    assert rig.frame.v[F.FLAGS] & F.CHARGE_OK and not rig.frame.v[F.FLAGS] & F.CHARGE_OWED
+    assert rig.frame.v[F.CHARGE_UAS] == 0 and rig.moved == 0
 
 
 WRAPS = [1 << 27, 1 << 28, 3 << 27, 1 << 29, (1 << 39), (1 << 39) - (1 << 27)]
@@ -465,6 +508,17 @@ def test_one_flipped_bit_of_the_configuration_is_noticed(pack, register, bit):
         assert flags == READINGS | F.CHIP_OK
         assert rig.config() == WRITTEN and rig.alatch() == 8
         assert rig.frame.v[F.FE_RESETS] == 1
+
+
+def test_the_configuration_is_looked_at_every_eighth_tick(pack):
+    # Four transactions a tick are what the time on the bus allows for; each look adds three.
+    rig = Rig(pack).boot()
+    began = len(rig.bus.reads)
+    for _ in range(32):
+        rig.tick()
+    reads = rig.bus.reads[began:]
+    assert len(reads) == 32 * 4 + 4 * len(WRITTEN)
+    assert all(reads.count(register) == 4 for register in WRITTEN)
 
 
 def test_resets_are_counted_and_the_count_wraps(pack):
