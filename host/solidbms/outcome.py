@@ -237,7 +237,7 @@ class Outcome:
                 trip = Trip(rule, crossed, self._at(k), until)
                 if rule.row[rules.LEVEL] == rules.TRIP:
                     path = rule.row[rules.PATH]
-                    trip.gate_ms = self.witness.opened_ms(path, trip.acted_ms, until)
+                    trip.gate_ms = self.witness.opened_ms(path, crossed, until)
                 trips.append(trip)
         return sorted(trips, key=lambda t: t.acted_ms)
 

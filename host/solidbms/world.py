@@ -80,6 +80,8 @@ class World:
         self.readings = array("i")
         self.stopped = False
         self._advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
+        for fault in self.faults:
+            self._switch(fault, 0.0)  # what is broken from the start is so at the first tick
 
     def read(self, address: int, register: int, length: int) -> bytes:
         """Answer a register read; OSError as the bus reports it."""
