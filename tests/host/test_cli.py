@@ -187,7 +187,9 @@ def start(*args: object, **more) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         # Where the suite runs in the background Ctrl-C is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(  # noqa: PLW1509 - no threads here
+            signal.SIGINT, signal.default_int_handler
+        ),
         **more,
     )
 
