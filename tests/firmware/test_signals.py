@@ -41,6 +41,7 @@ def test_frozen_counts_from_where_the_voltage_last_moved(base_ua, moved_ua, froz
 
 def test_counters_stop_at_a_thousand_seconds():
     signals = Signals()
+    v = signals.step(ms=1000, flags=0)
     for _ in range(1100):
         v = signals.step(ms=1000, flags=0)
     assert v[P.FE_LOST_MS] == v[P.TEMP_LOST_MS] == 1_000_000
