@@ -27,7 +27,7 @@ run: .venv/.run  ## drive SCENARIO (drive_day) on TARGET (unix); results in buil
 	$(BIN)/solidbms run $(SCENARIO) $(if $(TARGET),--target $(TARGET)) $(if $(OUT),--out $(OUT))
 
 test: .venv/.dev  ## the whole suite
-	$(BIN)/pytest -q -n auto $(ARGS)
+	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
 
 check: .venv/.dev  ## lint, types, and every firmware file through the cross-compiler
 	$(BIN)/ruff check

@@ -15,7 +15,6 @@ FIELDS = (
     "pack_uv",
     "current_ua",  # charge positive
     "charge_uas",  # moved since the last Frame, from the chip's own accumulator
-    "die_mdegc",  # the front end's own temperature
     "fe_resets",  # how often the front end was found reset
     "req_seq",  # mailbox: changes with every request
     "req_code",
@@ -30,15 +29,14 @@ FLAGS = const(1)
 PACK_UV = const(2)
 CURRENT_UA = const(3)
 CHARGE_UAS = const(4)
-DIE_MDEGC = const(5)
-FE_RESETS = const(6)
-REQ_SEQ = const(7)
-REQ_CODE = const(8)
-REQ_ARG = const(9)
-REQ_AGE_MS = const(10)
-SAVED_SOC_PPM = const(11)
-SAVED_BOUND_PPM = const(12)
-CELL0 = const(13)  # first cell; the temperatures follow the last cell
+FE_RESETS = const(5)
+REQ_SEQ = const(6)
+REQ_CODE = const(7)
+REQ_ARG = const(8)
+REQ_AGE_MS = const(9)
+SAVED_SOC_PPM = const(10)
+SAVED_BOUND_PPM = const(11)
+CELL0 = const(12)  # first cell; the temperatures follow the last cell
 
 # Bits of `flags`.
 VOLT_OK = const(1)  # pack and cells

@@ -54,7 +54,6 @@ def moves(draw: st.DrawFn, pack: Any) -> list[tuple[dict[int, int], int, int]]:
         F.PACK_UV: near(0),
         F.CURRENT_UA: current,
         F.CHARGE_UAS: near(0, 1000, -1000),
-        F.DIE_MDEGC: near(0),
         F.FE_RESETS: near(0),
         F.REQ_CODE: st.one_of(st.integers(0, 6), INT32),
         F.REQ_ARG: near(0),
