@@ -59,6 +59,7 @@ def core_tick(cells: int) -> float:
     core = Core(pack)
     f = core.frame.v
     f[F.FLAGS] = F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK | F.CODE_OK | F.CHIP_OK | F.TEMP_OK
+    f[F.FLAGS] |= F.PINS_OK
     f[core.frame.temp0] = 25000
     parts = core.parts()
 

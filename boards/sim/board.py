@@ -6,8 +6,10 @@ Every message has a fixed size and a buffer made once, so that the bus works wit
 
 import sys
 
+from bms.core import frame as F
 from bms.drivers.ina228 import Ina228
 from bms.drivers.ntc import Ntc
+from bms.links.record import Record
 
 _OK = 0
 _EIO = 5
@@ -100,6 +102,11 @@ class Gates:
 
     def __init__(self, wire):
         self.wire = wire
+        self.held = 0
+
+    def dropped(self):
+        """Return whether the dead-man holds open what is commanded closed."""
+        return self.held
 
     def set(self, chg_on, dsg_on):
         """Command both gates; the command also feeds."""
@@ -134,8 +141,15 @@ class Board:
         self.wire.ask(0x56, 0, 0, 0)
         return self.wire.get_int(1), self.wire.get_int(5)
 
-    def record(self, parts, digest):
-        """Send one tick's record."""
+    def tested(self):
+        """Return what the boot test found: nothing here can be broken."""
+        return F.CODE_OK | F.PINS_OK
+
+    def links(self, bms):
+        """Return who hears of the pack: the other end of the pipe, every tick."""
+        return [Record(bms.core, self._record)]
+
+    def _record(self, parts, digest):
         self.wire.put_int(4, digest)
         self.wire.send(0x54, 0, 0, 0)
         for part in parts:
@@ -145,6 +159,9 @@ class Board:
         """Tell why a feature was lost."""
         sys.stderr.write("feature lost: %r\n" % error)
 
+    def ticked(self):
+        """Do nothing: nobody watches."""
+
     def sleep_until(self, t_ms, mailbox):
         """Let simulated time pass; return False when the simulation is over."""
         wire = self.wire
@@ -153,4 +170,5 @@ class Board:
         self._now_ms = wire.get_int(1)
         if wire.answer[5]:
             mailbox.put(wire.answer[5], 0, self._now_ms)
+        self.gates.held = wire.answer[6]
         return again == 1

@@ -3,6 +3,7 @@
 `const` folds at compile time on MicroPython and is the identity elsewhere. `heap_lock` makes an
 allocation an error on MicroPython; CPython cannot forbid allocation, there it does nothing.
 `collect` is needed where garbage waits for a collector: CPython counts references and does not.
+`sleep_ms` is a coroutine for asyncio.
 """
 
 try:
@@ -26,3 +27,15 @@ except ImportError:
     def collect():
         """Do nothing: nothing here makes cycles."""
         return 0
+
+
+async def sleep_ms(ms):
+    """Let other tasks run for so long."""
+    import asyncio  # only who uses it pays for it
+
+    try:
+        sleep = asyncio.sleep_ms  # type: ignore
+    except AttributeError:
+        await asyncio.sleep(ms / 1000)
+    else:
+        await sleep(ms)

@@ -1,6 +1,6 @@
-"""One tick: front end, Frame, core, gates; then, in the slack, estimate, record and rest."""
+"""One tick: front end, Frame, core, gates; then, in the slack, estimate, links and rest."""
 
-from bms.compat import collect, heap_lock, heap_unlock
+from bms.compat import collect, heap_lock, heap_unlock, sleep_ms
 from bms.core import frame as F
 from bms.core.core import Core
 from bms.core.fixed import TICKS_MAX, ticks_diff
@@ -13,38 +13,59 @@ _GC_EVERY = 20  # ticks
 class Bms:
     """The running firmware of one pack on one board.
 
-    board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame;
-    `gates.set(chg_on, dsg_on)` commands and feeds; `ticks_ms()` is the clock; `saved()` the
-    (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `record(parts, digest)` gets every
-    tick's record; `failed(error)` hears of a lost feature; `sleep_until(t_ms, mailbox)` ends the
-    tick, leaves in the mailbox what was asked meanwhile, and returns whether to go on.
+    board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame; `tested()` the
+    flags of the boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
+    `gates.dropped()` tells that hardware holds open what is commanded closed; `ticks_ms()` is the
+    clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
+    whoever hears of the pack, each with a `step()`; `failed(error)` hears of a lost feature or
+    link; `ticked()` is the last of a whole tick; `sleep_until(t_ms, mailbox)` rests, leaves in the
+    mailbox what was asked meanwhile, and returns whether to go on.
     """
 
-    def __init__(self, board, pack, code_ok=True):
-        """code_ok: the CRC of what is running was checked and holds."""
+    def __init__(self, board, pack):
         self.board = board
         self.core = Core(pack)
         self.mailbox = Mailbox()
         self.drivers = board.drivers(pack)
-        self._parts = self.core.parts()
-        self._flags = F.CODE_OK if code_ok else 0
-        self._recording = True
+        self.links = board.links(self)
+        self._flags = board.tested()
         self._ticks = 0
-        self._next_ms = board.ticks_ms()
+        self.next_ms = board.ticks_ms()
         f = self.core.frame.v
         f[F.SAVED_SOC_PPM], f[F.SAVED_BOUND_PPM] = board.saved()
 
     def run(self):
         """Tick until the board says stop."""
         try:
-            while self.step():
+            while self.cycle():
                 pass
         finally:
             # Whatever ended the loop: nobody ticks any more.
             self.board.gates.set(0, 0)
 
+    def cycle(self):
+        """Run one tick and rest until the next; return whether the board wants another."""
+        self.tick()
+        return self.board.sleep_until(self.next_ms, self.mailbox)
+
     def step(self):
-        """Run one whole tick; return whether the board wants another."""
+        """For a loop of your own: run a tick if one is due; return the ms until the next is."""
+        wait_ms = ticks_diff(self.next_ms, self.board.ticks_ms())
+        if not 0 < wait_ms <= self.core.period_ms():  # due, or the clock ran back
+            self.tick()
+            wait_ms = ticks_diff(self.next_ms, self.board.ticks_ms())
+        return max(wait_ms, 0)
+
+    async def task(self):
+        """For asyncio: `create_task(bms.task())` ticks beside your own tasks."""
+        try:
+            while True:
+                await sleep_ms(self.step())
+        finally:
+            self.board.gates.set(0, 0)
+
+    def tick(self):
+        """Run one whole tick."""
         heap_lock()
         try:
             self._protect()
@@ -54,27 +75,28 @@ class Bms:
             raise error
         finally:
             heap_unlock()
-        return self._slack()
+        self._slack()
 
     def _protect(self):
         core = self.core
         frame = core.frame
+        gates = self.board.gates
         now = self.board.ticks_ms()
         frame.v[F.T_MS] = now
-        frame.v[F.FLAGS] = self._flags
+        frame.v[F.FLAGS] = self._flags | F.GATE_DROPPED if gates.dropped() else self._flags
         frame.v[F.CHARGE_UAS] = 0
         for driver in self.drivers:
             driver.read(frame)
         self.mailbox.take(frame, now)
         core.protect()
-        gates = core.switch.v
-        self.board.gates.set(gates[CHG_ON], gates[DSG_ON])
+        switch = core.switch.v
+        gates.set(switch[CHG_ON], switch[DSG_ON])
 
     def _slack(self):
         core = self.core
         board = self.board
         # After the gates a failure costs its feature, never the pack. Limits and SoC are needed:
-        # a rule warns and sheds, and a clear request tries again. A record is not.
+        # a rule warns and sheds, and a clear request tries again. A link is not.
         if not self._flags & F.FEATURE_LOST:
             try:
                 core.estimate()
@@ -83,19 +105,19 @@ class Bms:
                 board.failed(error)
         elif core.request == CLEAR:
             self._flags &= ~F.FEATURE_LOST
-        if self._recording:
+        for link in self.links:
             try:
-                board.record(self._parts, core.digest(self._parts))
+                link.step()
             except Exception as error:
-                self._recording = False
+                self.links = [other for other in self.links if other is not link]
                 board.failed(error)
         self._ticks += 1
         if self._ticks % _GC_EVERY == 0:
             collect()
         period_ms = core.period_ms()
         # Late by more than a tick, or a clock that ran back: begin anew from here.
-        late_ms = ticks_diff(board.ticks_ms(), self._next_ms)
+        late_ms = ticks_diff(board.ticks_ms(), self.next_ms)
         if not 0 <= late_ms <= period_ms:
-            self._next_ms = board.ticks_ms()
-        self._next_ms = (self._next_ms + period_ms) & TICKS_MAX
-        return board.sleep_until(self._next_ms, self.mailbox)
+            self.next_ms = board.ticks_ms()
+        self.next_ms = (self.next_ms + period_ms) & TICKS_MAX
+        board.ticked()

@@ -7,7 +7,7 @@ from bms.drivers import ina228
 
 from solidbms import ledger, packc
 from solidbms.packc import Rule
-from solidbms.schema import shown
+from solidbms.schema import PackFile, shown
 
 UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": ""}
 
@@ -52,6 +52,7 @@ def explain(name: str) -> tuple[str, bool]:
             f"oldest sample {ina228.AGE_MS} ms"
         )
         lines += [f"  {text}" for text in _quantised(compiled.rules, float(ua))]
+    lines += _alerts(file)
     if errors:
         lines += ["", f"Does not arm: {len(errors)} error{'s' * (len(errors) > 1)}"]
         lines += [f"  {shown(path)}: {error}" for error in errors]
@@ -75,6 +76,22 @@ def _row(rule: Rule, tick_ms: int) -> str:
         f"{trips:<22}{releases:<14}{rule.age_ms:>6}{rule.delay_ms:>8}{rule.shed_ms:>8}"
         f"{rule.promise_ms(tick_ms):>9}  {recovery}{when}"
     )
+
+
+def _alerts(file: PackFile) -> list[str]:
+    """Return the limits of the chip's alert pin, which drops the gates, as it applies them."""
+    asked = {
+        "charge": (file.front_end.alert_charge_a, "A of charge"),
+        "discharge": (file.front_end.alert_discharge_a, "A of discharge"),
+        "over": (file.front_end.alert_over_v, "V"),
+    }
+    return [
+        f"  alert pin, no processor needed: above {applied:.6g} {unit} (asked for {value:g}); the "
+        f"gates drop within {ina228.AGE_MS} ms of it"
+        for name, (_, applied) in packc.alert_codes(file).items()
+        for value, unit in [asked[name]]
+        if value is not None
+    ]
 
 
 def _quantised(pack_rules: list[Rule], ua: float) -> list[str]:

@@ -346,6 +346,7 @@ def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> No
             )
         if rule.signal.endswith("mdegc") and not -40000 <= rule.limit <= 120000:
             errors.append(f"rules.{rule.id}.limit_c: -40 to 120 is valid, where the sensor reads")
+    _check_alerts({rule.id: rule for rule in pack_rules}, file, errors)
     if file.cells_in_series != 1:
         errors.append("cells_in_series: 1 is valid for front_end.chip ina228")
     for key in ("charge", "discharge"):
@@ -353,6 +354,42 @@ def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> No
             errors.append(f"derating.{key}: degC from -60 to 150 and shares from 0 to 1 are valid")
     if ua_per_code(file) is None:
         errors.append("front_end.shunt_ohm: 0.0002 to 1 in steps that make a short fraction")
+
+
+def alert_codes(file: PackFile) -> dict[str, tuple[int, float]]:
+    """Return the chip's own limits: register code, and the A or V that it really applies.
+
+    The step below what the pack asks for; a limit that it does not ask for is out of reach.
+    """
+    chip = file.front_end
+    steps = {
+        "charge": (chip.alert_charge_a, ina228.SHUNT_LIMIT_UV * 1e-6 / chip.shunt_ohm, 1),
+        "discharge": (chip.alert_discharge_a, ina228.SHUNT_LIMIT_UV * 1e-6 / chip.shunt_ohm, -1),
+        "over": (chip.alert_over_v, ina228.BUS_LIMIT_UV * 1e-6, 1),
+    }
+    codes = {}
+    for name, (asked, step, sign) in steps.items():
+        code = ina228.LIMIT_MAX if asked is None else min(int(asked / step), ina228.LIMIT_MAX)
+        codes[name] = (sign * code, code * step)
+    return codes
+
+
+def _check_alerts(by_id: dict[str, Rule], file: PackFile, errors: list[str]) -> None:
+    """The chip's own limits lie beyond the rules': a rule warns, clears and tells why."""
+    chip = file.front_end
+    full_a = ina228.SHUNT_FULL_UV * 1e-6 / chip.shunt_ohm
+    for key, name, scale, most in (
+        ("alert_charge_a", "charge_oc", 1e-6, full_a),
+        ("alert_discharge_a", "dsg_oc", 1e-6, full_a),
+        ("alert_over_v", "cell_ov", 1e-6 * file.cells_in_series, 85.0),
+    ):
+        value = getattr(chip, key)
+        if value is None or name not in by_id:
+            continue
+        least = by_id[name].limit * scale
+        if not least < value < most:
+            errors.append(f"front_end.{key}: above {least:g} (rules.{name}) and below {most:g} "
+                          f"is valid, not {value:g}")  # fmt: skip
 
 
 def ua_per_code(file: PackFile) -> Fraction | None:
@@ -426,6 +463,8 @@ def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str,
         "ua_den": ua.denominator,
         "ntc_low": 1000,  # 1.5 % of the range: no NTC in its window reads so near a rail
         "ntc_high": 64500,
+        "simulated": int(file.front_end.simulated),
+        **{f"alert_{name}": code for name, (code, _) in alert_codes(file).items()},
     }
 
 

@@ -46,6 +46,10 @@ class Witness:
         signal = rule.row[rules.SIGNAL]
         if signal in (plausible.FE_LOST_MS, plausible.TEMP_LOST_MS):
             return self._lost_ms(rule, signal, k)
+        if signal == plausible.GATES_DROPPED:
+            # The pins crossed it themselves: when they last opened.
+            opened = self.gate_t[(self.gate_v == 0) & (self.gate_t <= acted_ms)]
+            return int(opened[-1])
         if signal > plausible.TEMP_MIN_MDEGC:
             return None
         blind_ms = 0

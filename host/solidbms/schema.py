@@ -91,6 +91,11 @@ class FrontEnd(Model):
     chip: Literal["ina228"]
     address: Annotated[int, Field(ge=0x40, le=0x4F)] = 0x40
     shunt_ohm: Annotated[float, Field(ge=1e-4, le=1)]
+    simulated: bool = False  # the board simulates chip and cell: nothing is wired
+    # The chip's own limits: its alert pin stops the dead-man without the processor.
+    alert_charge_a: Amps | None = None
+    alert_discharge_a: Amps | None = None
+    alert_over_v: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
 class Thermistor(Model):

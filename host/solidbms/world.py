@@ -21,6 +21,7 @@ from solidbms.schema import PackFile
 EIO = 5
 ETIMEDOUT = 110
 STEP_MAX_MS = 50
+DEAD_MAN_MS = 150  # gates fall this long after the last feed, and stay open until armed again
 
 
 class Plant(Protocol):
@@ -79,7 +80,10 @@ class World:
         self.gate_log: list[tuple[int, int]] = [(0, 0)]
         self.readings = array("i")
         self.stopped = False
-        self._advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
+        self.dropped = False  # the dead-man holds open what is commanded closed
+        self._commanded = 0
+        self._fed_ms = 0
+        self.advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
         for fault in self.faults:
             self._switch(fault, 0.0)  # what is broken from the start is so at the first tick
 
@@ -115,12 +119,32 @@ class World:
         )
 
     def gates(self, chg_on: int, dsg_on: int) -> None:
-        """Take the gate commands."""
+        """Take the gate commands; each feeds the dead-man, a gate newly closed arms it."""
         gates = (1 if chg_on else 0) + (2 if dsg_on else 0)
+        if gates & ~self._commanded:
+            self.dropped = False
+        self._commanded = gates
+        self._fed_ms = self.elapsed_ms
+        if not gates:
+            self.dropped = False
+        elif self.pack.parts.dead_man and self.chip.alert_active:
+            self.dropped = True
+        self._drive(0 if self.dropped else gates, self.elapsed_ms)
+
+    def _drive(self, gates: int, t_ms: int) -> None:
         if gates != self.gate_log[-1][1]:
-            self.gate_log.append((self.elapsed_ms, gates))
-        self.fets.charge.gate = bool(chg_on)
-        self.fets.discharge.gate = bool(dsg_on)
+            self.gate_log.append((t_ms, gates))
+        self.fets.charge.gate = bool(gates & 1)
+        self.fets.discharge.gate = bool(gates & 2)
+
+    def _dead_man(self) -> None:
+        """Open the gates that nobody has fed, or that the chip's alert pin stops."""
+        if not self._commanded or self.dropped:
+            return
+        late_ms = self.elapsed_ms - self._fed_ms - DEAD_MAN_MS
+        if late_ms > 0 or self.chip.alert_active:
+            self.dropped = True
+            self._drive(0, self.elapsed_ms - max(late_ms, 0))
 
     def sleep_until(self, t_ms: int) -> tuple[int, bool]:
         """Let time pass to t_ms (wrapping); return (request code or 0, whether to go on)."""
@@ -130,7 +154,7 @@ class World:
                 wait_ms += round(fault.value)
         while wait_ms > 0:
             dt_ms = min(wait_ms, STEP_MAX_MS)
-            self._advance(dt_ms)
+            self.advance(dt_ms)
             wait_ms -= dt_ms
         code = 0
         if self.requests and self.elapsed_ms >= self.requests[0].at_s * 1000:
@@ -148,7 +172,8 @@ class World:
         if self.faults and self._active("bus", "stuck_bus"):
             raise OSError(ETIMEDOUT)
 
-    def _advance(self, dt_ms: int) -> None:
+    def advance(self, dt_ms: int) -> None:
+        """Let dt_ms pass, STEP_MAX_MS at most: plant, chip, dead-man, faults."""
         t_s = self.elapsed_ms * 1e-3
         for fault in self.faults:
             self._switch(fault, t_s)
@@ -170,6 +195,8 @@ class World:
             plant.die_c,
             mean_a * shunt_ohm,
         )
+        if self.pack.parts.dead_man:
+            self._dead_man()
         read = self.chip.read
         self.readings.extend(
             (

@@ -23,6 +23,7 @@ from bms.core.switch import (
     STORE,
     TRIPPED,
 )
+from bms.links.record import Record
 from bms.loop import Bms
 from bms.mailbox import Mailbox
 from solidbms.packc import compile_pack
@@ -59,6 +60,9 @@ class Gates:
         self.board = board
         self.error: BaseException | None = None
 
+    def dropped(self):
+        return self.board.held
+
     def set(self, chg_on, dsg_on):
         self.board.log.append("gates")
         self.board.commands.append((chg_on, dsg_on))
@@ -80,6 +84,8 @@ class Board:
         self.work_ms = 0
         self.asks = []  # requests that arrive during the next sleeps
         self.record_error: Exception | None = None
+        self.held = False
+        self.flags = F.CODE_OK | F.PINS_OK
         self._saved = saved
         self.sensor = Sensor()
         self.gates = Gates(self)
@@ -92,6 +98,15 @@ class Board:
 
     def saved(self):
         return self._saved
+
+    def tested(self):
+        return self.flags
+
+    def links(self, bms):
+        return [Record(bms.core, self.record)]
+
+    def ticked(self):
+        pass
 
     def record(self, parts, digest):
         self.log.append("record")
@@ -118,11 +133,11 @@ def started(pack, **key) -> tuple[Any, Any]:
     board: Any = Board(**key)
     bms = Bms(board, pack)
     for _ in range(6):
-        bms.step()
+        bms.cycle()
     assert state(bms) == OFF
     board.asks = [CLOSE]
-    bms.step()
-    bms.step()
+    bms.cycle()
+    bms.cycle()
     assert state(bms) == ON
     return board, bms
 
@@ -145,7 +160,7 @@ def phase(bms, rule):
 
 def test_one_tick_in_order(pack):
     board: Any = Board()
-    Bms(board, pack).step()
+    Bms(board, pack).cycle()
     assert board.log == ["gates", "record", "sleep"]
 
 
@@ -164,7 +179,7 @@ def test_boot_takes_five_good_frames_in_a_row(pack):
     for flags in (good, good, 0, *[good] * 5):
         assert state(bms) == BOOT
         board.sensor.flags = flags
-        bms.step()
+        bms.cycle()
     assert state(bms) == OFF
 
 
@@ -175,7 +190,7 @@ def test_one_closed_gate_is_closed(pack):
         assert bms.core.switch.closed()
     board.sensor.uv = 4_250_000  # charge opens, discharge goes on, and so does the fast tick
     for _ in range(40):
-        bms.step()
+        bms.cycle()
     assert gates(bms) == (0, 1)
     assert board.wakes[-1] - board.wakes[-2] == pack.tick_ms
 
@@ -184,24 +199,26 @@ def test_boots_off_and_stays_off(pack):
     board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(100):
-        bms.step()
+        bms.cycle()
     assert state(bms) == OFF
     assert set(board.commands) == {(0, 0)}
 
 
-def test_code_that_was_not_checked_never_boots(pack):
+@pytest.mark.parametrize("failed", [F.CODE_OK, F.PINS_OK])
+def test_a_board_that_failed_its_test_never_boots(pack, failed):
     board: Any = Board()
-    bms = Bms(board, pack, code_ok=False)
+    board.flags &= ~failed
+    bms = Bms(board, pack)
     board.asks = [CLOSE] * 100
     for _ in range(100):
-        bms.step()
+        bms.cycle()
     assert state(bms) == BOOT
     assert set(board.commands) == {(0, 0)}
 
 
 def test_saved_soc_reaches_the_estimate(pack):
     bms = Bms(Board(saved=(640_000, 30_000)), pack)
-    bms.step()
+    bms.cycle()
     f = bms.core.frame.v
     assert (f[F.SAVED_SOC_PPM], f[F.SAVED_BOUND_PPM]) == (640_000, 30_000)
     assert bms.core.soc.v[0] == 640_000
@@ -211,17 +228,17 @@ def test_charge_and_flags_do_not_outlive_their_frame(pack):
     board, bms = started(pack)
     bms.core.frame.v[F.CHARGE_UAS] = 77
     board.sensor.flags = 0
-    bms.step()
+    bms.cycle()
     assert bms.core.frame.v[F.CHARGE_UAS] == 0
-    assert bms.core.frame.v[F.FLAGS] == F.CODE_OK
+    assert bms.core.frame.v[F.FLAGS] == F.CODE_OK | F.PINS_OK
 
 
 def test_the_frame_carries_the_time_of_its_readings(pack):
     board: Any = Board(start_ms=12345)
     bms = Bms(board, pack)
-    bms.step()
+    bms.cycle()
     assert bms.core.frame.v[F.T_MS] == 12345
-    bms.step()
+    bms.cycle()
     assert bms.core.frame.v[F.T_MS] == board.wakes[0]
 
 
@@ -236,7 +253,7 @@ def test_exception_before_the_gates_opens_them_and_rises(pack, error):
     assert board.commands[-1] == (1, 1)
     board.sensor.error = error
     with pytest.raises(type(error)):
-        bms.step()
+        bms.cycle()
     assert board.commands[-1] == (0, 0)
 
 
@@ -244,7 +261,7 @@ def test_exception_in_setting_the_gates_opens_them_and_rises(pack):
     board, bms = started(pack)
     board.gates.error = RuntimeError("half set")
     with pytest.raises(RuntimeError):
-        bms.step()
+        bms.cycle()
     assert board.commands[-1] == (0, 0)
 
 
@@ -260,7 +277,7 @@ def test_exception_in_the_logic_opens_the_gates(pack, where):
     else:
         bms.mailbox.take = fail
     with pytest.raises(ArithmeticError):
-        bms.step()
+        bms.cycle()
     assert board.commands[-1] == (0, 0)
 
 
@@ -293,16 +310,16 @@ def test_a_lost_estimate_sheds_and_never_drops(pack):
     board, bms = started(pack)
     error = OSError(28)
     breaks(bms, error)
-    bms.step()  # fails after the gates were set
+    bms.cycle()  # fails after the gates were set
     assert board.commands[-1] == (1, 1)
     assert board.failures == [error]
-    bms.step()
+    bms.cycle()
     assert phase(bms, "feature_lost") == 2
     assert state(bms) == SHEDDING
     assert board.commands[-1] == (1, 1)
     began = board.now
     while board.commands[-1] == (1, 1):
-        bms.step()
+        bms.cycle()
     assert 10_000 - 150 <= board.now - began <= 10_000 + 300  # the last sleep is idle
     assert state(bms) == TRIPPED
     assert board.failures == [error]  # told once, not a tick
@@ -311,14 +328,14 @@ def test_a_lost_estimate_sheds_and_never_drops(pack):
 def test_a_lost_estimate_stays_lost_until_a_person_clears_it(pack):
     board, bms = started(pack)
     heal = breaks(bms, OSError(28))
-    bms.step()
+    bms.cycle()
     heal()
     for _ in range(100):
-        bms.step()
+        bms.cycle()
     assert bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
     board.asks = [CLEAR]
     for _ in range(3):
-        bms.step()
+        bms.cycle()
     assert not bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
     assert len(board.failures) == 1
 
@@ -326,10 +343,10 @@ def test_a_lost_estimate_stays_lost_until_a_person_clears_it(pack):
 def test_what_is_still_broken_after_a_clear_is_lost_again(pack):
     board, bms = started(pack)
     breaks(bms, OSError(28))
-    bms.step()
+    bms.cycle()
     board.asks = [CLEAR]
     for _ in range(5):
-        bms.step()
+        bms.cycle()
     assert len(board.failures) == 2
     assert bms.core.frame.v[F.FLAGS] & F.FEATURE_LOST
 
@@ -339,7 +356,7 @@ def test_a_lost_record_is_told_once_and_costs_nothing_else(pack):
     board.record_error = OSError(28)
     records = board.records
     for _ in range(300):
-        bms.step()
+        bms.cycle()
     assert board.records == records + 1
     assert board.failures == [board.record_error]
     assert state(bms) == ON and gates(bms) == (1, 1)
@@ -350,11 +367,11 @@ def test_the_load_may_end_the_shed_early(pack):
     board, bms = started(pack)
     breaks(bms, OSError(28))
     for _ in range(3):
-        bms.step()
+        bms.cycle()
     assert gates(bms) == (1, 1)
     board.asks = [ACK]
-    bms.step()
-    bms.step()
+    bms.cycle()
+    bms.cycle()
     assert gates(bms) == (0, 0)
 
 
@@ -371,11 +388,11 @@ def test_heap_is_unlocked_again_however_the_tick_ends(pack, monkeypatch):
     board.sensor.read = lambda frame: (seen.append(("read", len(depth))), read(frame))
     board.gates.set = lambda chg, dsg: seen.append(("gates", len(depth)))
     board.sleep_until = lambda t, m: (seen.append(("sleep", len(depth))), sleep(t, m))[1]
-    bms.step()
+    bms.cycle()
     assert seen == [("read", 1), ("gates", 1), ("sleep", 0)]
     board.sensor.read = lambda frame: 1 // 0
     with pytest.raises(ZeroDivisionError):
-        bms.step()
+        bms.cycle()
     assert not depth
 
 
@@ -386,7 +403,7 @@ def test_garbage_is_collected_in_the_slack_alone(pack, monkeypatch):
     monkeypatch.setattr(loop, "collect", lambda: board.log.append("collect"))
     bms = Bms(board, pack)
     for _ in range(40):
-        bms.step()
+        bms.cycle()
     assert board.log.count("collect") == 2
     for k, word in enumerate(board.log):
         if word == "collect":
@@ -437,7 +454,7 @@ def test_open_wins_over_a_close_of_the_same_slack(pack):
     for order in ([OPEN, CLOSE], [CLOSE, OPEN]):
         for code in order:
             bms.mailbox.put(code, 0, board.now)
-        bms.step()
+        bms.cycle()
         assert state(bms) == OFF and gates(bms) == (0, 0)
 
 
@@ -447,26 +464,26 @@ def test_a_close_expires(pack, age_ms, acts):
     board: Any = Board(start_ms=100)
     bms = Bms(board, pack)
     for _ in range(6):
-        bms.step()
+        bms.cycle()
     bms.mailbox.put(CLOSE, 0, (board.now - age_ms) & TICKS_MAX)
-    bms.step()
+    bms.cycle()
     assert (state(bms) == ON) is acts
 
 
 def test_an_open_never_expires(pack):
     board, bms = started(pack)
     bms.mailbox.put(OPEN, 0, (board.now - 60_000) & TICKS_MAX)
-    bms.step()
+    bms.cycle()
     assert gates(bms) == (0, 0)
 
 
 def test_a_close_acts_once(pack):
     board, bms = started(pack)
     board.asks = [OPEN]
-    bms.step()
-    bms.step()
+    bms.cycle()
+    bms.cycle()
     for _ in range(20):  # the close before it still stands in no mailbox
-        bms.step()
+        bms.cycle()
     assert state(bms) == OFF
 
 
@@ -474,17 +491,17 @@ def test_a_refused_close_does_not_wait_for_the_trip_to_go(pack):
     board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(6):
-        bms.step()
+        bms.cycle()
     board.sensor.mdegc = 70_000
     for _ in range(20):
-        bms.step()
+        bms.cycle()
     board.asks = [CLOSE]
-    bms.step()
-    bms.step()
+    bms.cycle()
+    bms.cycle()
     assert state(bms) == OFF and bms.core.switch.v[6] == 1
     board.sensor.mdegc = 25_000
     for _ in range(40):
-        bms.step()
+        bms.cycle()
     assert state(bms) == OFF and gates(bms) == (0, 0)
 
 
@@ -492,7 +509,7 @@ def test_a_close_is_not_kept_over_a_boot(pack):
     _, bms = started(pack)
     again = Bms(Board(), pack)
     for _ in range(20):
-        again.step()
+        again.cycle()
     assert state(bms) == ON and state(again) == OFF
 
 
@@ -500,11 +517,11 @@ def test_ship_stays_off_until_opened(pack):
     board, bms = started(pack)
     board.asks = [STORE, CLOSE, CLEAR]
     for _ in range(5):
-        bms.step()
+        bms.cycle()
     assert state(bms) == SHIP and gates(bms) == (0, 0)
     board.asks = [OPEN, CLOSE]
     for _ in range(4):
-        bms.step()
+        bms.cycle()
     assert state(bms) == ON
 
 
@@ -514,10 +531,10 @@ def test_ship_stays_off_until_opened(pack):
 def test_fixed_period_without_drift(pack):
     board, bms = started(pack)
     board.work_ms = 7  # every wake a little late: the next is not
-    bms.step()
+    bms.cycle()
     first = board.wakes[-1]
     for _ in range(200):
-        bms.step()
+        bms.cycle()
     assert board.wakes[-1] - first == 200 * pack.tick_ms
     assert {b - a for a, b in pairwise(board.wakes[-200:])} == {pack.tick_ms}
 
@@ -526,7 +543,7 @@ def test_slower_when_off(pack):
     board: Any = Board()
     bms = Bms(board, pack)
     for _ in range(10):
-        bms.step()
+        bms.cycle()
     steps = [b - a for a, b in pairwise([0, *board.wakes])]
     assert steps == [pack.tick_ms] * 4 + [pack.idle_tick_ms] * 6  # the fifth good frame ends boot
 
@@ -534,24 +551,24 @@ def test_slower_when_off(pack):
 @pytest.mark.parametrize("late_ms, resync", [(0, False), (50, False), (51, True), (400, True)])
 def test_late_ticks_resynchronise(pack, late_ms, resync):
     board, bms = started(pack)
-    bms.step()
+    bms.cycle()
     due = board.wakes[-1]
     board.late_ms = late_ms
-    bms.step()  # wakes late
+    bms.cycle()  # wakes late
     assert board.now == due + pack.tick_ms + late_ms
     board.late_ms = 0
-    bms.step()
+    bms.cycle()
     wanted = due + pack.tick_ms + (late_ms if resync else 0)
     assert board.wakes[-1] == wanted + pack.tick_ms
     for _ in range(3):
-        bms.step()
+        bms.cycle()
     assert board.wakes[-1] == wanted + 4 * pack.tick_ms
 
 
 def test_the_period_goes_on_across_the_wrap_of_time(pack):
     board, bms = started(pack, start_ms=TICKS_MAX - 1000)
     for _ in range(40):
-        bms.step()
+        bms.cycle()
     steps = {(b - a) & TICKS_MAX for a, b in pairwise(board.wakes[-39:])}
     assert steps == {pack.tick_ms}
     assert board.wakes[-1] < 10_000
@@ -562,9 +579,9 @@ def test_a_stall_that_lasts_sheds(pack):
     board, bms = started(pack)
     board.late_ms = 200
     for _ in range(8):
-        bms.step()
+        bms.cycle()
     assert phase(bms, "overrun") == 2 and state(bms) == SHEDDING
     board.late_ms = 0
     for _ in range(100):
-        bms.step()
+        bms.cycle()
     assert state(bms) == ON

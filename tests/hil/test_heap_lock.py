@@ -45,8 +45,8 @@ class Board(sim_board.Board):
         self.gates.board = self
         return [ina228, ntc]
 
-    def record(self, parts, digest):
-        super().record(parts, digest)
+    def _record(self, parts, digest):
+        super()._record(parts, digest)
         self.ticks += 1
         {slack}
 """

@@ -20,7 +20,10 @@ def test_bench_pack():
     assert ok
     for row in rules.ROWS:
         assert re.search(rf"^  {row[rules.ID]} ", text, re.M)
-    assert "lacks dead-man gate drive" in text
+    assert "lacks dead-man gate drive" not in text
+    assert "lacks fuse" in text
+    assert "above 25 A of discharge (asked for 25); the gates drop within 17 ms" in text
+    assert "above 4.4 V (asked for 4.4)" in text
     assert "tightened: rules.hot_cut at most 65" in text
     assert "78.125 uA a code, +-40.96 A" in text
     assert "cell_ov: limit 4.2, first reading past it 4.2002 V" in text
@@ -53,11 +56,12 @@ def test_an_unsafe_pack_gets_all_its_errors(tmp_path):
         'use = "robot"\ncharge_a_max = 400.0\n[rules.cell_ov]\nlimit_v = 5.0\n'
         "[rules.hot_cut]\nlimit_c = 90.0\n[rules.cell_uv]\nlimit_mv = 3\n",
     ))  # fmt: skip
-    assert not ok and "Does not arm: 6 errors" in text
-    errors = text.splitlines()[-6:]
+    assert not ok and "Does not arm: 7 errors" in text
+    errors = text.splitlines()[-7:]
     assert all("mine.toml: " in line for line in errors)
     for key in ("cell_uv.limit_mv", "cell_ov.limit_v", "hot_cut.limit_c", "parts",
-                "charge_a_max: up to 4", "rules.charge_oc.limit_a"):  # fmt: skip
+                "charge_a_max: up to 4", "rules.charge_oc.limit_a",
+                "front_end.alert_over_v"):  # fmt: skip
         assert any(key in line for line in errors), key
     assert "compiled" not in text
 
@@ -75,5 +79,5 @@ def test_a_shunt_that_no_fraction_fits(tmp_path):
 
 
 def test_unknown_pack():
-    with pytest.raises(BadInput, match=r"nope\.toml: no such file; there are: bench_1s$"):
+    with pytest.raises(BadInput, match=r"nope\.toml: no such file; there are: bench_1s, demo$"):
         explain("nope")

@@ -160,7 +160,7 @@ def test_errors_of_schema_rules_and_limits_come_together(tmp_path):
         'base = "bench_1s"\nname = "mine"\nuse = "robot"\n[rules.cell_ov]\nlimit_mv = 1\n'
         "[rules.dsg_oc]\nlimit_a = 60\n[rules.foo]\na = 1\n", tmp_path,
     )  # fmt: skip
-    assert len(found) == 5  # rule, key, data sheet, chip, ledger
+    assert len(found) == 6  # rule, key, data sheet, chip, alert, ledger
 
 
 @pytest.mark.parametrize("chain", [["mine"], ["b", "mine"], ["../x/mine"]])
@@ -176,7 +176,7 @@ def test_base_loop(chain, tmp_path):
 
 def test_base_that_is_not_there(tmp_path):
     (line,) = refused('base = "nope"', tmp_path)
-    assert line.endswith("mine.toml: base: no pack 'nope'; there are: bench_1s")
+    assert line.endswith("mine.toml: base: no pack 'nope'; there are: bench_1s, demo")
     (line,) = refused("base = 3", tmp_path)
     assert "base: name one pack" in line
 

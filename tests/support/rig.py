@@ -46,7 +46,7 @@ class Bench:
         self.frame = F.Frame(pack.cells, pack.temps)
         self.sig = array("i", [0] * len(P.FIELDS))
         self.sig[P.TRUST] = ALL_TRUSTED
-        self.flags = F.CODE_OK | F.CHIP_OK
+        self.flags = F.CODE_OK | F.CHIP_OK | F.PINS_OK
         self.now_ms = 0
 
     def tick(self, request: int = W.NONE) -> None:
@@ -92,6 +92,7 @@ class Rig:
         self.shunt_code = 0
         self.ntc_code = 32768
         self.nack = False
+        self.held = False  # the dead-man holds the gates open
         self.late_ms = 0
         self.start_ms = start_ms
         self.now_ms = 0
@@ -138,8 +139,20 @@ class Rig:
         """Nothing was saved."""
         return -1, -1
 
-    def record(self, parts: list[array[int]], digest: int) -> None:
-        """Take a tick's record: nobody reads it."""
+    def tested(self) -> int:
+        """Return what the boot test found."""
+        return F.CODE_OK | F.PINS_OK
+
+    def dropped(self) -> bool:
+        """Return what the test says of the dead-man."""
+        return self.held
+
+    def links(self, bms: Bms) -> list[Any]:
+        """Nobody hears of this pack."""
+        return []
+
+    def ticked(self) -> None:
+        """Nobody watches."""
 
     def failed(self, error: Exception) -> None:
         """Hear of the lost feature."""
@@ -159,7 +172,7 @@ class Rig:
         self.chip.advance(self.now_ms * 1000, self.shunt_code * SHUNT_NV * 1e-9, bus_v, 25.0)
         if request:
             self.bms.mailbox.put(request, 0, self.ticks_ms())
-        self.bms.step()
+        self.bms.cycle()
 
     def close(self) -> None:
         """Boot on believable readings and close both gates."""

@@ -48,6 +48,9 @@ CHIP_OK = const(32)  # boot: identity and configuration read back as written
 CHARGE_OWED = const(128)  # more charge follows in the next Frames
 FEATURE_LOST = const(64)  # something after the gates failed and was switched off
 TEMP_OK = const(256)  # sensor k has the bit TEMP_OK << k, k < 8
+GATE_DROPPED = const(65536)  # the dead-man holds a gate open that is commanded closed
+PINS_OK = const(131072)  # boot: gate path and pins
+ALERTED = const(262144)  # the front end's own limits acted since the last Frame
 
 
 class Frame:

@@ -12,7 +12,7 @@ from bms.compat import const
 from bms.core.rules import ROWS
 
 MAGIC = b"SBMS"
-VERSION = 1
+VERSION = 2
 
 FIELDS = (
     "rows",  # rules the blob was compiled for
@@ -38,6 +38,10 @@ FIELDS = (
     "ua_den",
     "ntc_low",  # ADC codes outside ntc_low .. ntc_high: sensor open or shorted
     "ntc_high",
+    "simulated",  # 1: the board simulates the front end and a cell
+    "alert_charge",  # the front end's own limits, in its codes
+    "alert_discharge",
+    "alert_over",
 )
 TABLES = (
     "ocv_uv_ppm",  # SoC over rested voltage

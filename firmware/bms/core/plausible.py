@@ -23,6 +23,7 @@ FIELDS = (
     "overrun_ms",  # how late this tick came
     "features_lost",  # parts after the gates that failed
     "fe_unsteady_ms",  # lost time and resets of the front end, forgotten at a quarter of the pace
+    "gates_dropped",  # the dead-man holds open what is commanded closed
     "trust",  # bit k: signal k can be believed
     "dt_ms",  # time since the last Frame as the rules count it
     "last_ms",
@@ -44,14 +45,15 @@ FROZEN_MS = const(8)
 OVERRUN_MS = const(9)
 FEATURES_LOST = const(10)
 FE_UNSTEADY_MS = const(11)
-SIGNALS = const(12)  # the fields up to here can be watched by a rule
-TRUST = const(12)
-DT_MS = const(13)
-_LAST_MS = const(14)
-_FROZEN_UV = const(15)
-_FROZEN_UA = const(16)
-_RESETS = const(17)
-_STARTED = const(18)
+GATES_DROPPED = const(12)
+SIGNALS = const(13)  # the fields up to here can be watched by a rule
+TRUST = const(13)
+DT_MS = const(14)
+_LAST_MS = const(15)
+_FROZEN_UV = const(16)
+_FROZEN_UA = const(17)
+_RESETS = const(18)
+_STARTED = const(19)
 
 _VOLT = const(0x3)
 _CURRENT = const(0xC)
@@ -99,6 +101,7 @@ class Plausible:
             v[FE_LOST_MS] = min(v[FE_LOST_MS] + dt, LOST_MAX_MS)
         self._steady(f[F.FE_RESETS], fresh, dt)
         v[FEATURES_LOST] = 1 if f[F.FLAGS] & F.FEATURE_LOST else 0
+        v[GATES_DROPPED] = 1 if f[F.FLAGS] & F.GATE_DROPPED else 0
         v[TRUST] = trust
 
     def _time(self, t_ms, period_ms):

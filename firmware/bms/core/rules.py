@@ -16,6 +16,7 @@ from bms.core.plausible import (
     FE_UNSTEADY_MS,
     FEATURES_LOST,
     FROZEN_MS,
+    GATES_DROPPED,
     OVERRUN_MS,
     TEMP_LOST_MS,
     TEMP_MAX_MDEGC,
@@ -84,5 +85,6 @@ ROWS = (
     ("overrun",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
     ("stalled",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
     ("feature_lost", FEATURES_LOST,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("gate_dropped", GATES_DROPPED,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
 )  # type: tuple[tuple, ...]
 # fmt: on

@@ -2,11 +2,15 @@
 
 from array import array
 
+from bms.compat import const
 from bms.core import frame as F
 from bms.core import limits as L
 from bms.core import plausible as P
 from bms.core import soc as S
 from bms.core import switch as W
+from bms.core.protect import ACTED, STRIDE
+
+_WORD = const(30)  # rows a word of `acted_*`
 
 FIELDS = (
     ("t_ms", "time of the Frame"),
@@ -31,6 +35,9 @@ FIELDS = (
     ("refused", "requests to close that did not close"),
     ("corrections", "SoC corrections at rest"),
     ("ticks", "ticks since boot, wraps at 2^30"),
+    ("acted_low", "bit k: row k of the rules has acted and stands, k < 30"),
+    ("acted_high", "the same for row k + 30"),
+    ("overruns", "ticks that came late by half their period or more"),
 )
 
 
@@ -41,6 +48,7 @@ class Status:
         self.v = array("i", [0] * len(FIELDS))
         self._next = array("i", [0] * len(FIELDS))
         self.ticks = 0
+        self.overruns = 0
 
     def publish(self, frame, sig, protect, switch, soc, limits):
         """Write one whole Status and make it the current one."""
@@ -70,5 +78,21 @@ class Status:
         n[19] = w[W.REFUSED]
         n[20] = soc.v[S.CORRECTIONS]
         n[21] = self.ticks
+        n[22] = _acted(protect.v, 0)
+        n[23] = _acted(protect.v, _WORD)
+        # Late by half the period, which is dt less what was late.
+        if 3 * sig[P.OVERRUN_MS] >= sig[P.DT_MS]:
+            self.overruns = (self.overruns + 1) & 0x3FFFFFFF
+        n[24] = self.overruns
         self._next = self.v
         self.v = n
+
+
+def _acted(rules, first):
+    word = 0
+    bit = 1
+    for k in range(STRIDE * first, min(STRIDE * (first + _WORD), len(rules)), STRIDE):
+        if rules[k] >= ACTED:
+            word |= bit
+        bit <<= 1
+    return word

@@ -45,7 +45,7 @@ REQUESTS = ("none", "open", "close", "ack", "clear", "ship")
 REQUEST_MAX_MS = const(2000)  # a request older than this is not acted on
 BOOT_FRAMES = const(5)
 _ALL_TRUSTED = (1 << SIGNALS) - 1
-_BOOT_OK = F.CODE_OK | F.CHIP_OK
+_BOOT_OK = F.CODE_OK | F.CHIP_OK | F.PINS_OK
 
 
 class Switch:

@@ -17,6 +17,9 @@ _VBUS = const(0x05)
 _CURRENT = const(0x07)
 _CHARGE = const(0x0A)
 _DIAG_ALRT = const(0x0B)
+_SOVL = const(0x0C)
+_SUVL = const(0x0D)
+_BOVL = const(0x0E)
 _MANUFACTURER_ID = const(0x3E)
 _DEVICE_ID = const(0x3F)
 
@@ -27,6 +30,7 @@ _ADC_CONFIG_VALUE = const(0xFFC0)  # continuous; bus and shunt 4120 us, die 50 u
 _SHUNT_CAL_VALUE = const(4096)
 _ALATCH = const(0x8000)  # set here, clear after a chip reset: what tells the one from the other
 _DIAG_SET = const(0xF000)  # ALATCH, CNVR, SLOWALERT, APOL: ours to write
+_LIMITS = const(0x00F8)  # TMPOL, SHNTOL, SHNTUL, BUSOL, BUSUL: a limit of the chip was crossed
 _CNVRF = const(0x0002)
 _MEMSTAT = const(0x0001)  # 0: the trim memory fails its checksum
 
@@ -35,6 +39,9 @@ AGE_MS = 17
 SEES_LOAD = False  # it measures the cell's side only
 SHUNT_FULL_UV = 163840  # range with ADCRANGE 0, table 8-1
 SHUNT_STEP_PV = 312500  # one code
+SHUNT_LIMIT_UV = 5  # a code of SOVL and SUVL with ADCRANGE 0, tables 7-17 and 7-18
+BUS_LIMIT_UV = 3125  # a code of BOVL, table 7-19
+LIMIT_MAX = 0x7FFF
 
 _CHARGE_MASK = const(0xFFFFFFF)  # low 28 bits of CHARGE; a difference is within +-2^27
 _CHARGE_HALF = const(0x8000000)
@@ -83,6 +90,9 @@ class Ina228:
         self._put(_CONFIG, _CONFIG_VALUE)
         self._put(_ADC_CONFIG, _ADC_CONFIG_VALUE)
         self._put(_SHUNT_CAL, _SHUNT_CAL_VALUE)
+        self._put(_SOVL, self.pack.alert_charge)
+        self._put(_SUVL, self.pack.alert_discharge)
+        self._put(_BOVL, self.pack.alert_over)
         self._put(_DIAG_ALRT, _ALATCH)
         self.ready = self._get(_DIAG_ALRT) & _DIAG_SET == _ALATCH and self._unchanged()
         self._based = False
@@ -93,17 +103,23 @@ class Ina228:
             self._get(_CONFIG) == _CONFIG_VALUE
             and self._get(_ADC_CONFIG) == _ADC_CONFIG_VALUE
             and self._get(_SHUNT_CAL) == _SHUNT_CAL_VALUE
+            and self._get(_SOVL) == self.pack.alert_charge
+            and self._get(_SUVL) == self.pack.alert_discharge & 0xFFFF
+            and self._get(_BOVL) == self.pack.alert_over
         )
 
-    def _fresh(self):
+    def _fresh(self, f):
         # One read tells whether the chip is still ours, sound, and has converted since the last
-        # tick. A reset shows here at once; other registers are looked at in turn.
+        # tick. A reset shows here at once; other registers are looked at in turn. The read also
+        # ends an alert: the dead-man has latched it.
         diag = self._get(_DIAG_ALRT)
         self._turn = (self._turn + 1) % _CHECK_EVERY
         if diag & _DIAG_SET != _ALATCH or (self._turn == 0 and not self._unchanged()):
             self.ready = False
             self.resets = (self.resets + 1) & 0xFFFF
             return False
+        if diag & _LIMITS:
+            f[F.FLAGS] |= F.ALERTED
         return diag & _MEMSTAT and diag & _CNVRF
 
     def _measure(self, f):
@@ -122,7 +138,7 @@ class Ina228:
         i2c.readfrom_mem_into(address, _CHARGE, self._b5)
         # Last, so that it speaks for all that was read: a chip that was reset in between shows.
         # From here on nothing can fail: a Frame is filled whole or not at all.
-        if not self._fresh():
+        if not self._fresh(f):
             return
         self._hand_on(f)
         f[F.PACK_UV] = uv
@@ -155,6 +171,6 @@ class Ina228:
         # Register and value in one buffer: machine.I2C.writeto_mem allocates one on RP2.
         b = self._w3
         b[0] = register
-        b[1] = value >> 8
+        b[1] = value >> 8 & 0xFF
         b[2] = value & 0xFF
         self.i2c.writeto(self.pack.chip_address, b)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bms.core import frame as F
 from bms.core.pack import Pack
 from bms.drivers.ina228 import Ina228
 from bms.drivers.ntc import Ntc
+from bms.links.record import Record
 from bms.loop import Bms
 from bms.mailbox import Mailbox
 
@@ -39,7 +41,11 @@ class _Adc:
 
 class _Gates:
     def __init__(self, world: World) -> None:
+        self.world = world
         self.set = world.gates
+
+    def dropped(self) -> bool:
+        return self.world.dropped
 
 
 class Board:
@@ -67,8 +73,18 @@ class Board:
         """Return SoC and bound in ppm as the last boot left them, -1 for none."""
         return self._saved
 
-    def record(self, parts: list[array[int]], digest: int) -> None:
-        """Hand on one tick's record."""
+    def tested(self) -> int:
+        """Return what the boot test found: nothing here can be broken."""
+        return F.CODE_OK | F.PINS_OK
+
+    def links(self, bms: Bms) -> list[Record]:
+        """Return who hears of the pack: whoever keeps the record."""
+        return [Record(bms.core, self._take)]
+
+    def ticked(self) -> None:
+        """Do nothing: nobody watches."""
+
+    def _take(self, parts: list[array[int]], digest: int) -> None:
         self._record(b"".join([*parts, digest.to_bytes(4, "little")]))
 
     def failed(self, error: Exception) -> None:

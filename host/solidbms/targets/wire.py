@@ -11,7 +11,8 @@ A request has 12 bytes: op, a, b, n and a payload of 8; an answer has 9: a statu
 | A | ADC channel a | 0, code (2 bytes) |
 | G | gates: charge a, discharge b | none |
 | T | digest in the payload; the record's words follow | none |
-| S | sleep until the time in the payload | 1 to go on, time (4 bytes), request code |
+| S | sleep until the time in the payload | 1 to go on, time (4 bytes), request code, |
+| | | whether the dead-man holds a gate open |
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def serve(
             record(read(size) + request[4:8])
         elif op == 0x53:  # S
             code, again = world.sleep_until(struct.unpack_from("<i", request, 4)[0])
-            answers.write(struct.pack("<BiB3x", again, world.now_ms, code))
+            answers.write(struct.pack("<BiBB2x", again, world.now_ms, code, world.dropped))
         elif op == 0x57:  # W
             status = 0
             try:

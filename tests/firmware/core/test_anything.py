@@ -24,7 +24,7 @@ CHECKED = int31.load()
 BIG = 10**9
 SANE_UV = 10**6
 INT32 = st.sampled_from((-(2**31), -(2**30), -BIG, 1 - BIG, 0, BIG - 1, BIG, 2**30, 2**31 - 1))
-GOOD = 0xFF00 | F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK | F.CODE_OK | F.CHIP_OK
+GOOD = 0xFF00 | F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK | F.CODE_OK | F.CHIP_OK | F.PINS_OK
 
 
 def near(*values: int) -> st.SearchStrategy[int]:
@@ -123,7 +123,8 @@ class Oracle:
         request = self.request(f)
         trust = self.believable(f)
         assert sig[P.TRUST] == trust
-        good = f[F.FLAGS] & F.CODE_OK and f[F.FLAGS] & F.CHIP_OK and trust == (1 << P.SIGNALS) - 1
+        tested = F.CODE_OK | F.CHIP_OK | F.PINS_OK
+        good = f[F.FLAGS] & tested == tested and trust == (1 << P.SIGNALS) - 1
         was_booted = self.booted
         self.good_frames = self.good_frames + 1 if good else 0
         self.booted |= self.good_frames >= 5

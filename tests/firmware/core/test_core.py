@@ -11,6 +11,7 @@ from bms.core import rules as R
 from bms.core import soc as S
 from bms.core import switch as W
 from bms.core.core import Core
+from bms.core.protect import ACTED, PENDING, RELEASING, STRIDE
 from bms.core.status import FIELDS, Status
 from support.packs import NAMES, compiled, read
 from support.rig import Rig
@@ -98,6 +99,10 @@ def test_status_says_what_is():
     for k, part in enumerate(words):
         for at in range(len(part)):
             part[at] = 1000 * (k + 1) + at
+    for k in range(0, len(core.rules.v), STRIDE):
+        core.rules.v[k] = PENDING
+    core.rules.v[0] = ACTED
+    core.rules.v[STRIDE * 3] = RELEASING
     core.rules.blocked, core.rules.shed_left_ms, core.rules.warned = 11, 12, True
     ticks = core.status.ticks
     status: Status = core.status
@@ -113,6 +118,7 @@ def test_status_says_what_is():
         "discharge_limit_ma": limits[L.DISCHARGE_MA], "fe_lost_ms": sig[P.FE_LOST_MS],
         "fe_resets": f[F.FE_RESETS], "warned": 1, "refused": w[W.REFUSED],
         "corrections": soc[S.CORRECTIONS], "ticks": ticks + 1,
+        "acted_low": 0b1001, "acted_high": 0, "overruns": core.status.overruns,
     }  # fmt: skip
     named = dict(zip((name for name, _ in FIELDS), status.v, strict=True))
     assert named == expected

@@ -14,7 +14,7 @@ from support.packs import NAMES, compiled, read
 from support.rig import ALL_TRUSTED, Bench
 
 PACK = read(compiled(NAMES[0]).blob)
-OK = F.CODE_OK | F.CHIP_OK
+OK = F.CODE_OK | F.CHIP_OK | F.PINS_OK
 
 
 class Stub:
@@ -46,13 +46,16 @@ class Gates:
         return v[W.STATE], v[W.CHG_ON], v[W.DSG_ON]
 
 
-@given(st.lists(st.sampled_from(("good", "good", "good", "code", "chip", *range(P.SIGNALS))),
-                max_size=40))  # fmt: skip
+WRONG = ("code", "chip", "pins", *range(P.SIGNALS))
+
+
+@given(st.lists(st.sampled_from(("good", "good", "good", *WRONG)), max_size=40))
 def test_boot_wants_good_frames_in_a_row(frames: list):
     gates = Gates(boot=False)
     good = 0
     for what in frames:
-        gates.frame.v[F.FLAGS] = OK & ~{"code": F.CODE_OK, "chip": F.CHIP_OK}.get(what, 0)
+        lost = {"code": F.CODE_OK, "chip": F.CHIP_OK, "pins": F.PINS_OK}.get(what, 0)
+        gates.frame.v[F.FLAGS] = OK & ~lost
         gates.sig[P.TRUST] = ALL_TRUSTED & ~(1 << what) if isinstance(what, int) else ALL_TRUSTED
         was = gates.switch.v[W.STATE]
         state = gates.step(W.CLOSE)

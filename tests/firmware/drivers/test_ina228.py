@@ -17,7 +17,15 @@ SHUNT_OHM = 0.004
 A_PER_CODE = 312.5e-9 / SHUNT_OHM
 TICK_MS = 50
 READINGS = F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK
-WRITTEN = {chips.CONFIG: 0, chips.ADC_CONFIG: 0xFFC0, chips.SHUNT_CAL: 4096}
+WRITTEN = {
+    chips.CONFIG: 0,
+    chips.ADC_CONFIG: 0xFFC0,
+    chips.SHUNT_CAL: 4096,
+    # 6 A, 25 A through 4 mohm in steps of 5 uV; 4.4 V in steps of 3.125 mV.
+    chips.SOVL: 4800,
+    chips.SUVL: -20000 & 0xFFFF,
+    chips.BOVL: 1408,
+}
 CONFIGURED = {**WRITTEN, chips.DIAG_ALRT: chips.ALATCH}
 GARBAGE = bytes([0xA5] * 5)
 
@@ -100,7 +108,8 @@ class Rig:
         self.moved += v[F.CHARGE_UAS]
         if flags & F.VOLT_OK and not flags & F.CHARGE_OK:
             self.base, self.moved = self.charge(), 0
-        return flags
+        self.alerted = bool(flags & F.ALERTED)
+        return flags & ~F.ALERTED
 
     def tick(self, ms=TICK_MS):
         self.pass_ms(ms)
@@ -230,6 +239,7 @@ def test_the_whole_range_through_the_model(pack):
 def test_several_cells_share_the_pack_voltage(pack):
     class Two:
         chip_address, cells, ua_num, ua_den = 0x40, 2, 625, 8
+        alert_charge, alert_discharge, alert_over = 0x7FFF, -0x7FFF, 0x7FFF
 
     rig = Rig(pack)
     rig.driver = Ina228(rig.bus, Two())
