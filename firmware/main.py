@@ -5,10 +5,19 @@ from bms.core.pack import Pack
 from bms.loop import Bms
 
 
-def main():
-    """Run the firmware of the board that is on the path."""
-    here = board.Board()
-    Bms(here, Pack(here.pack_blob())).run()
+def main(commit=None):
+    """Run the firmware of the board that is on the path, or the user's program beside it.
+
+    commit: see the board; None where nothing was flashed.
+    """
+    here = board.Board(commit)
+    bms = Bms(here, Pack(here.pack_blob()))
+    try:
+        (here.program() or Bms.run)(bms)
+    finally:
+        # Whatever ended it: nobody ticks any more.
+        here.gates.set(0, 0)
+        here.stopped()
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ class Gates:
 class Board:
     """See `bms.loop.Bms` for what a board offers."""
 
-    def __init__(self):
+    def __init__(self, commit=None):
         self.wire = Wire()
         self.gates = Gates(self.wire)
         self.wire.ask(0x48, 0, 0, 0)
@@ -161,6 +161,12 @@ class Board:
 
     def ticked(self):
         """Do nothing: nobody watches."""
+
+    def program(self):
+        """Return None: the loop alone."""
+
+    def stopped(self):
+        """Do nothing: the process ends."""
 
     def sleep_until(self, t_ms, mailbox):
         """Let simulated time pass; return False when the simulation is over."""

@@ -33,8 +33,8 @@ class Ntc(sim_board.Ntc):
 
 
 class Board(sim_board.Board):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, commit):
+        super().__init__(commit)
         self.gates = Gates(self.wire)
         self.ticks = 0
 

@@ -1,0 +1,131 @@
+"""A gate that stays closed only while it is fed: PIO makes the edges, a charge pump wants them.
+
+Any DC level on the pin is off, so whatever stops the state machine opens the gate: soft reset,
+sleep, a stopped clock, a reset. The processor feeds a count of edges; when it runs out, or when
+the alert pin goes low, the state machine drives the pin low and stays there until armed again.
+
+A feed replaces the count and never adds to it: the FIFO is looked at before every edge, so that
+several feeds at once last one edge longer each. RP2040 data sheet, sections 3.4 and 3.5.
+"""
+
+import micropython
+from machine import Pin
+from rp2 import PIO, StateMachine, asm_pio
+
+_PIO_HZ = 10_000_000
+_EDGE_CYCLES = 67  # pull, mov, mov, set, 31 x 2 looks at the alert, jmp
+HOLD_MS = 145  # what one feed lasts; with decay and alert the gate is off within 150 ms
+_FEED = HOLD_MS * (_PIO_HZ // 1000) // _EDGE_CYCLES
+_SET_LOW = 0xE000  # set pins, 0
+_SET_HIGH = 0xE001
+_PULL = 0x8080  # pull noblock
+
+
+# Names of the assembler, which the decorator gives.
+@asm_pio(out_init=PIO.OUT_LOW, set_init=PIO.OUT_LOW)
+def edges():
+    # ruff: noqa: F821
+    # pyright: reportUndefinedVariable=false
+    pull(block)  # armed: how many edges
+    mov(x, osr)
+    label("edge")
+    pull(noblock)  # a feed replaces what is left; without one OSR becomes X
+    mov(x, osr)
+    mov(pins, invert(pins))
+    set(y, 30)
+    label("look")
+    jmp(pin, "fine")
+    jmp("dead")
+    label("fine")
+    jmp(y_dec, "look")
+    jmp(x_dec, "edge")
+    label("dead")
+    set(pins, 0)
+    push(noblock)  # tells the processor
+    label("stay")
+    jmp("stay")
+
+
+class Gate:
+    """One gate: `set` arms, feeds or cuts; nothing here allocates."""
+
+    def __init__(self, machine, pin, alert):
+        """machine: number of a state machine, 0 to 3 (one PIO block). alert: Pin, low stops."""
+        self.pin = Pin(pin, Pin.OUT, value=0)
+        self.alert = alert
+        self.machine = StateMachine(
+            machine, edges, freq=_PIO_HZ, in_base=self.pin, out_base=self.pin,
+            set_base=self.pin, jmp_pin=alert,
+        )  # fmt: skip
+        self.on = 0
+
+    def set(self, on):
+        """Command the gate; 1 feeds, and arms when it was 0."""
+        if on:
+            if not self.on:
+                self._arm()
+            # A word that still waits has found the machine dead: no use to add to it.
+            if not self.machine.tx_fifo():
+                self.machine.put(_FEED)
+        else:
+            self.machine.active(0)
+            self.machine.exec(_SET_LOW)
+        self.on = on
+
+    def dropped(self):
+        """Return whether it is commanded closed and the state machine holds it open."""
+        return self.on and self.machine.rx_fifo() != 0
+
+    def _arm(self):
+        machine = self.machine
+        machine.active(0)
+        machine.restart()
+        while machine.tx_fifo():
+            machine.exec(_PULL)
+        while machine.rx_fifo():
+            machine.get()
+        machine.active(1)
+
+    def test(self):
+        """Return whether pin and state machine do as told; only while the gate is open.
+
+        The pin follows both ways and a count of two edges runs out: microseconds, which no charge
+        pump turns into a gate voltage.
+        """
+        machine = self.machine
+        machine.active(0)
+        machine.exec(_SET_HIGH)
+        high = self.pin.value()
+        machine.exec(_SET_LOW)
+        low = self.pin.value()
+        self._arm()
+        machine.put(2)
+        for _ in range(100):
+            if machine.rx_fifo():
+                break
+        ran_out = machine.rx_fifo() and not machine.tx_fifo()
+        self.set(0)
+        return bool(high and not low and ran_out and not self.pin.value())
+
+
+class Gates:
+    """Charge and discharge gate, one alert pin."""
+
+    def __init__(self, charge_pin, discharge_pin, alert_pin):
+        self.alert = Pin(alert_pin, Pin.IN, Pin.PULL_UP)
+        self.charge = Gate(0, charge_pin, self.alert)
+        self.discharge = Gate(1, discharge_pin, self.alert)
+
+    def set(self, chg_on, dsg_on):
+        """Command both; whoever commands 1 feeds. Ctrl-C works only with both open."""
+        micropython.kbd_intr(-1 if chg_on or dsg_on else 3)
+        self.charge.set(chg_on)
+        self.discharge.set(dsg_on)
+
+    def dropped(self):
+        """Return whether hardware holds open what is commanded closed."""
+        return self.charge.dropped() or self.discharge.dropped()
+
+    def test(self):
+        """Return whether both gates do as told."""
+        return self.charge.test() and self.discharge.test()
