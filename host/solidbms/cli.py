@@ -108,10 +108,19 @@ def explain(pack: str) -> None:
 @main.command()
 @click.argument("dir_a", type=click.Path(path_type=Path))
 @click.argument("dir_b", type=click.Path(path_type=Path))
-def compare(dir_a: Path, dir_b: Path) -> None:
+@click.option("--free", is_flag=True, help="Each kept its own time: agree within one tick.")
+def compare(dir_a: Path, dir_b: Path, free: bool) -> None:
     """Find the first tick and field in which two runs differ."""
     from solidbms.compare import compare as first
+    from solidbms.compare import compare_free
 
+    if free:
+        differs, steps, worst_ms = compare_free(dir_a, dir_b)
+        if differs is None:
+            click.echo(f"the same {steps} steps, at most {worst_ms} ms apart")
+            return
+        click.echo(differs)
+        sys.exit(1)
     difference, ticks = first(dir_a, dir_b)
     if difference is None:
         click.echo(f"identical: {ticks} ticks")

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from bms.core.fixed import TICKS_MAX, ticks_diff
+from bms.core.switch import REQUESTS
 
 from solidbms.plant import ntc
 from solidbms.plant.chips.ina228 import CURRENT, VBUS, Ina228
@@ -82,6 +83,7 @@ class World:
         self.stopped = False
         self.dropped = False  # the dead-man holds open what is commanded closed
         self._commanded = 0
+        self._asked: list[int] = []
         self._fed_ms = 0
         self.advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
         for fault in self.faults:
@@ -156,12 +158,23 @@ class World:
             dt_ms = min(wait_ms, STEP_MAX_MS)
             self.advance(dt_ms)
             wait_ms -= dt_ms
+        return self.asked(), self.elapsed_ms < self.end_ms and not self.stopped
+
+    def ask(self, code: int) -> None:
+        """Put a request (`switch.REQUESTS`) before the firmware, ahead of the scenario's."""
+        self._asked.append(code)
+
+    def asked(self) -> int:
+        """Return the request that is due now, 0 for none; each is handed out once."""
         code = 0
-        if self.requests and self.elapsed_ms >= self.requests[0].at_s * 1000:
+        if self._asked:
+            code = self._asked.pop(0)
+            self.events.append((self.elapsed_ms, "request", REQUESTS[code]))
+        elif self.requests and self.elapsed_ms >= self.requests[0].at_s * 1000:
             word = self.requests.pop(0).do
             code = request_code(word)
             self.events.append((self.elapsed_ms, "request", word))
-        return code, self.elapsed_ms < self.end_ms and not self.stopped
+        return code
 
     def _deaf(self) -> bool:
         return any(f.active and f.where in ("bus", "chip") for f in self.faults)

@@ -10,7 +10,7 @@ from bms.core.pack import Pack
 from hypothesis import given
 from hypothesis import strategies as st
 from solidbms import record
-from solidbms.compare import Difference, compare
+from solidbms.compare import Difference, compare, compare_free
 from solidbms.jobs import scenario_job
 from solidbms.packc import compile_pack
 from solidbms.run import execute
@@ -151,3 +151,32 @@ def test_what_is_no_record_is_bad_input(run, tmp_path, content):
 def test_no_record_at_all_is_bad_input(run, tmp_path):
     with pytest.raises(BadInput):
         compare(run, tmp_path / "nothing")
+
+
+def shifted(run: Path, other: Path, from_tick: int, by_ms: int) -> None:
+    """Copy the run's record with every tick from one on later."""
+    one = record.read(run)
+    words = one.words.copy()
+    words[from_tick:, one.names.index("frame.t_ms")] += by_ms
+    data = (run / "ticks.bin").read_bytes()
+    (other / "ticks.bin").write_bytes(data[: len(data) - words.nbytes] + words.tobytes())
+
+
+def test_free_runs_agree_within_a_tick(run, other):
+    one = record.read(run)
+    closed = int(np.flatnonzero(one["status.dsg_on"])[0])
+    shifted(run, other, closed, 0)
+    assert compare_free(run, other)[::2] == (None, 0)
+    shifted(run, other, closed, 250)  # with the gates open a tick has 250 ms
+    assert compare_free(run, other)[::2] == (None, 250)
+    shifted(run, other, closed, 251)
+    assert "more than a tick apart" in str(compare_free(run, other)[0])
+
+
+@pytest.mark.parametrize("name", ["status.state", "status.chg_on", "status.acted_high"])
+def test_free_runs_that_do_something_else(run, other, name):
+    one = record.read(run)
+    changed(run, other, (len(one.words) - 1, one.names.index(name)), 1)
+    assert "only one run has" in str(compare_free(run, other)[0])
+    changed(run, other, (20, one.names.index(name)), 1)
+    assert compare_free(run, other)[0] is not None

@@ -1,0 +1,64 @@
+"""On the board, beside the firmware: a wearable that beats a haptic motor and watches its pack.
+
+    mpremote cp examples/wearable.py :app.py
+
+The firmware calls `main` with the running pack (`bms.loop.Bms`). Every number of the pack is an
+integer with its unit in the name, as docs/formats.md lists them; your own tasks must give way
+(`await`) at least every tick, 50 ms: whoever holds the processor longer than 150 ms lets the
+dead-man drop the gates.
+"""
+
+import asyncio
+
+from bms.core.limits import DISCHARGE_MA
+from bms.core.soc import BOUND_PPM, SOC_PPM
+from bms.core.switch import ACK, CLOSE, SHEDDING, STATE
+from machine import Pin  # pyright: ignore[reportMissingModuleSource]
+
+MOTOR_PIN = 16
+MOTOR_MA = 120  # what the motor draws
+BEAT_MS = 1000
+
+
+def ask(pack, code):
+    """Leave a request for the next tick: CLOSE, OPEN, ACK, CLEAR of bms.core.switch."""
+    pack.mailbox.put(code, 0, pack.board.ticks_ms())
+
+
+async def beat(pack, motor):
+    """Beat while the pack can give the current; fall silent and say so when it warns."""
+    core = pack.core
+    while True:
+        if core.switch.v[STATE] == SHEDDING:
+            motor.value(0)
+            ask(pack, ACK)  # down: the pack need not wait any longer
+        elif core.limits.v[DISCHARGE_MA] >= MOTOR_MA:
+            motor.value(1)
+            await asyncio.sleep_ms(BEAT_MS // 10)
+            motor.value(0)
+        await asyncio.sleep_ms(BEAT_MS)
+
+
+async def tell(pack):
+    """Keep SoC at hand for whoever shows it: here nobody, a display in yours."""
+    soc = pack.core.soc.v
+    while True:
+        shown = (soc[SOC_PPM] // 10000, soc[BOUND_PPM] // 10000)  # percent, and its bound
+        del shown
+        await asyncio.sleep_ms(5000)
+
+
+async def both(pack):
+    """Tick and beat side by side; ask for power once the boot test has passed."""
+    motor = Pin(MOTOR_PIN, Pin.OUT, value=0)
+    ticking = asyncio.create_task(pack.task())
+    await asyncio.sleep_ms(1000)
+    ask(pack, CLOSE)
+    asyncio.create_task(beat(pack, motor))
+    asyncio.create_task(tell(pack))
+    await ticking  # what ends the pack ends the program
+
+
+def main(pack):
+    """Run until the pack ends."""
+    asyncio.run(both(pack))
