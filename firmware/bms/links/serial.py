@@ -1,0 +1,233 @@
+"""The link over a serial port: Status, cells and events out, requests into the mailbox.
+
+It never blocks and never raises for what comes in: a bounded number of bytes a call, each only
+when the port has or takes it. What the frames hold stands in `framing`.
+"""
+
+import select
+import sys
+
+from bms.compat import const
+from bms.core import frame as F
+from bms.core import rules as R
+from bms.core import switch as W
+from bms.core.fixed import ticks_diff
+from bms.links import framing as L
+from bms.links.news import News, schema
+
+BYTES_IN = const(64)  # a call
+BYTES_OUT = const(96)
+RING = const(1024)
+STATUS_MS = const(200)
+_STATUS_MIN_MS = const(20)
+_STATUS_MAX_MS = const(60000)
+_CELLS_MS = const(500)
+_ROOM = const(64)  # with more than this under way a Status waits, and a newer one takes its place
+_AGAIN_MS = const(2000)  # the same sequence and code within this is a repeat
+_TEXT = const(194)  # of HELLO a frame
+_TEXTS_MAX = const(10)
+_ARG_MAX = const(0x3FFFFFFF)  # what the core may see
+
+# What a monitor draws, (key, rule): limits in the units of their signals.
+_DRAWN = (
+    ("cell_min_uv", "cell_uv"),
+    ("cell_max_uv", "cell_ov"),
+    ("temp_min_mdegc", "dsg_cold"),
+    ("temp_max_mdegc", "hot"),
+    ("charge_ua", "charge_oc"),
+    ("discharge_ua", "dsg_oc"),
+)
+
+
+class SerialLink:
+    """One port, one host."""
+
+    def __init__(self, stream, bms, info, rig=None):
+        """stream: `readable()`, `read_byte()` (-1 for none), `writable()`, `write_byte(byte)`.
+
+        bms: its `core`, `mailbox.put` and `board.ticks_ms` are used. info: its `info()` gives
+        (key, value) of what HELLO tells beside the pack's own. rig: absent from a pack in use;
+        its `inject(code, argument)` returns a result, and makes TRACE and `go` work.
+        """
+        self.stream = stream
+        self.bms = bms
+        self.core = bms.core
+        self.info = info
+        self.rig = rig
+        self.bytes_in = BYTES_IN
+        self.bytes_out = BYTES_OUT
+        self.go = False  # the host of a rig said so
+        self.status_ms = STATUS_MS
+        self.decoder = L.Decoder()
+        self.out = L.Encoder(RING)
+        self._parts = self.core.parts()
+        self._tracing = False
+        self._events = 0
+        self._status_at = self._cells_at = self.core.frame.v[F.T_MS]
+        self._status_due = self._cells_due = True
+        self._hello = []  # payloads of HELLO still to send
+        self._last_request = (-1, 0)  # sequence, code
+        self._last_ms = 0
+        self.news = News(self.core, self._tell)
+
+    def step(self):
+        """Once a tick, after Status is published: tell what is new, then `pump`."""
+        now = self.core.frame.v[F.T_MS]
+        if self.news.step() or not 0 <= ticks_diff(now, self._status_at) < self.status_ms:
+            self._status_at = now
+            self._status_due = True
+        if not 0 <= ticks_diff(now, self._cells_at) < _CELLS_MS:
+            self._cells_at = now
+            self._cells_due = True
+        if self.rig is not None:
+            digest = self.core.digest(self._parts)
+            if self._tracing:
+                words = bytes(self.core.frame.v) + digest.to_bytes(4, "little")
+                self.out.put(L.TRACE, words)
+        self.pump()
+
+    def pump(self):
+        """Take what came in, send what waits; return whether the port would do more at once."""
+        stream = self.stream
+        feed = self.decoder.feed
+        into = self.bytes_in
+        while into and stream.readable():
+            byte = stream.read_byte()
+            if byte < 0:
+                break
+            into -= 1
+            if feed(byte):
+                self._took()
+        self._fill()
+        out = self.out
+        most = self.bytes_out
+        while most and out.used and stream.writable():
+            stream.write_byte(out.take())
+            most -= 1
+        return not (into and most)
+
+    def _tell(self, kind, argument):
+        self._events = (self._events + 1) & 0xFFFF
+        now = self.core.frame.v[F.T_MS]
+        self.out.put(L.EVENT, _bytes(now, 4) + _bytes(self._events, 2) + bytes((kind,))
+                     + _bytes(argument, 2))  # fmt: skip
+
+    def _fill(self):
+        out = self.out
+        core = self.core
+        while self._hello:
+            if not out.put(L.HELLO, self._hello[0]):
+                return
+            self._hello.pop(0)
+        if self._status_due and out.used <= _ROOM:
+            self._status_due = not out.put(L.STATUS, bytes(core.status.v))
+            if self._cells_due:
+                frame = core.frame
+                cells = frame.temp0 - F.CELL0
+                head = bytes((cells, len(frame.v) - frame.temp0))
+                out.put(L.CELLS, head + bytes(frame.v[F.CELL0 :]))
+                self._cells_due = False
+
+    def _took(self):
+        body = self.decoder.body
+        kind = body[1]
+        if body[0] != L.VERSION or kind not in (L.REQUEST, L.ASK, L.INJECT):
+            return
+        seq = body[2]
+        code = 0
+        result = L.BAD
+        if self.decoder.size == 5:
+            code = body[3]
+            argument = int.from_bytes(body[4:8], "little")
+            if argument >> 31:
+                argument -= 1 << 32
+            # Within 31 bits: past that a request would stop the core, heap locked.
+            if -_ARG_MAX <= argument <= _ARG_MAX:
+                result = self._act(kind, seq, code, argument)
+        self.out.put(L.REPLY, bytes((seq, code, result)))
+
+    def _act(self, kind, seq, code, argument):
+        if kind == L.REQUEST:
+            return self._request(seq, code, argument)
+        if kind == L.INJECT:
+            return L.UNKNOWN if self.rig is None else self.rig.inject(code, argument)
+        if code == L.ASK_HELLO:
+            self._hello = self._introduce()
+            self._status_due = self._cells_due = True
+        elif code == L.ASK_RATE:
+            if not _STATUS_MIN_MS <= argument <= _STATUS_MAX_MS:
+                return L.BAD
+            self.status_ms = argument
+        elif self.rig is None or code > L.ASK_GO:
+            return L.UNKNOWN
+        elif code == L.ASK_GO:
+            self.go = True
+        else:
+            self._tracing = code == L.ASK_TRACE_ON
+        return L.TAKEN
+
+    def _request(self, seq, code, argument):
+        if not W.NONE < code < len(W.REQUESTS):
+            return L.UNKNOWN
+        now = self.bms.board.ticks_ms()
+        again = (seq, code) == self._last_request
+        if not (again and 0 <= ticks_diff(now, self._last_ms) <= _AGAIN_MS):
+            self.bms.mailbox.put(code, argument, now)
+            self._last_request = (seq, code)
+            self._last_ms = now
+        return L.TAKEN
+
+    def _introduce(self):
+        # A board may have a lot to say of its errors: last, where it may be cut.
+        pack = self.core.pack
+        lines = [("rules", len(R.ROWS)), ("cells", pack.cells)]
+        for key, rule in _DRAWN:
+            for r in range(len(R.ROWS)):
+                if R.ROWS[r][R.ID] == rule:
+                    lines.append((key, pack.rule(r)[0]))
+        lines.extend(self.info.info())
+        text = ""
+        for key, value in lines:
+            text += "%s=%s\n" % (key, str(value).replace("\n", " "))
+        text = text.encode()
+        count = min((len(text) + _TEXT - 1) // _TEXT, _TEXTS_MAX)
+        head = schema().to_bytes(4, "little")
+        return [head + bytes((k, count)) + text[_TEXT * k : _TEXT * (k + 1)] for k in range(count)]
+
+
+class Console:
+    """MicroPython's own console as the stream of a link: USB on a board, stdin and stdout."""
+
+    def __init__(self):
+        self._in = sys.stdin.buffer
+        self._out = sys.stdout.buffer
+        self._poll_in = select.poll()
+        self._poll_in.register(sys.stdin, select.POLLIN)
+        self._poll_out = select.poll()
+        self._poll_out.register(sys.stdout, select.POLLOUT)
+        self._byte = bytearray(1)
+
+    def readable(self):
+        """Return whether a byte has come."""
+        for ready in self._poll_in.ipoll(0):
+            return bool(ready[1] & select.POLLIN)
+        return False
+
+    def read_byte(self):
+        """Return the byte that has come, -1 at the end of a pipe."""
+        return self._byte[0] if self._in.readinto(self._byte) else -1
+
+    def writable(self):
+        """Return whether a byte would be taken without waiting."""
+        for ready in self._poll_out.ipoll(0):
+            return bool(ready[1] & select.POLLOUT)
+        return False
+
+    def write_byte(self, byte):
+        """Hand on one byte."""
+        self._byte[0] = byte
+        self._out.write(self._byte)
+
+
+def _bytes(value, n):
+    return (value & 0xFFFFFFFF).to_bytes(n, "little")
