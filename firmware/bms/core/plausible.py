@@ -154,6 +154,8 @@ class Plausible:
         # A front end that comes and goes is never lost for long enough to trip.
         v = self.v
         unsteady = v[FE_UNSTEADY_MS]
+        if fresh and not unsteady and resets == v[_RESETS]:
+            return  # most ticks
         if resets != v[_RESETS]:
             v[_RESETS] = resets
             unsteady += _RESET_MS

@@ -67,11 +67,14 @@ class Protect:
         self.warned = False
         for k, s, side, limit, release, delay_ms, shed_ms, row in self.table:
             phase = v[k]
+            believed = trust >> s & 1
+            x = sig[s] * side
+            if phase == CLEAR and believed and x <= limit:
+                continue  # most rows, most ticks
             if not closed and row[R.WHEN] == R.CLOSED:
                 crossed = False
                 inside = True
-            elif trust >> s & 1:
-                x = sig[s] * side
+            elif believed:
                 crossed = x > limit
                 inside = x <= release
             else:
