@@ -1,7 +1,7 @@
 """Constants of other modules into numbers, before a module is compiled for a board.
 
 MicroPython folds `const` within its module only; `F.T_MS` is looked up by name every time, which
-costs a sixth of the time from Frame to gates. Lines stay as they are, so tracebacks fit the source.
+costs a sixth of the time from Frame to gates. Lines stay as they are: tracebacks fit the source.
 """
 
 from __future__ import annotations

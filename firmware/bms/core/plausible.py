@@ -47,6 +47,7 @@ FEATURES_LOST = const(10)
 FE_UNSTEADY_MS = const(11)
 GATES_DROPPED = const(12)
 SIGNALS = const(13)  # the fields up to here can be watched by a rule
+ALL_TRUSTED = const((1 << 13) - 1)
 TRUST = const(13)
 DT_MS = const(14)
 _LAST_MS = const(15)
@@ -58,7 +59,7 @@ _STARTED = const(19)
 _VOLT = const(0x3)
 _CURRENT = const(0xC)
 _TEMP = const(0x30)
-_ALWAYS = (1 << SIGNALS) - 1 - _VOLT - _CURRENT - _TEMP  # made here: always believed
+_ALWAYS = ALL_TRUSTED - _VOLT - _CURRENT - _TEMP  # made here: always believed
 _SANE_UV = const(1000000)
 _RESET_MS = const(1000)  # what one reset of the front end weighs
 LOST_MAX_MS = const(1000000)  # where the counters stop
@@ -143,8 +144,10 @@ class Plausible:
             x = f[k]
             if not f[F.FLAGS] & bit or not -_TEMP_MAX_MDEGC < x < _TEMP_MAX_MDEGC:
                 return False
-            low = min(low, x)
-            high = max(high, x)
+            if x < low:
+                low = x
+            if x > high:
+                high = x
             bit <<= 1
         self.v[TEMP_MAX_MDEGC] = high
         self.v[TEMP_MIN_MDEGC] = low

@@ -5,7 +5,7 @@ from array import array
 from bms.compat import const
 from bms.core import rules as R
 from bms.core.frame import LOAD_GONE
-from bms.core.plausible import CHARGE_UA, DT_MS, TRUST
+from bms.core.plausible import ALL_TRUSTED, CHARGE_UA, DT_MS, TRUST
 
 # Phases of a row.
 CLEAR = const(0)
@@ -61,15 +61,16 @@ class Protect:
         v = self.v
         dt = sig[DT_MS]
         trust = sig[TRUST]
+        all_trusted = trust == ALL_TRUSTED
         self.blocked = 0
         self.shed_left_ms = NO_SHED
         self.latched = 0
         self.warned = False
         for k, s, side, limit, release, delay_ms, shed_ms, row in self.table:
             phase = v[k]
-            believed = trust >> s & 1
+            believed = all_trusted or trust >> s & 1
             x = sig[s] * side
-            if phase == CLEAR and believed and x <= limit:
+            if believed and not phase and x <= limit:
                 continue  # most rows, most ticks
             if not closed and row[R.WHEN] == R.CLOSED:
                 crossed = False

@@ -5,7 +5,7 @@ from array import array
 from bms.compat import const
 from bms.core import frame as F
 from bms.core import rules as R
-from bms.core.plausible import SIGNALS, TRUST
+from bms.core.plausible import ALL_TRUSTED, TRUST
 from bms.core.protect import NO_SHED
 
 FIELDS = (
@@ -44,7 +44,6 @@ REQUESTS = ("none", "open", "close", "ack", "clear", "ship")
 
 REQUEST_MAX_MS = const(2000)  # a request older than this is not acted on
 BOOT_FRAMES = const(5)
-_ALL_TRUSTED = (1 << SIGNALS) - 1
 _BOOT_OK = F.CODE_OK | F.CHIP_OK | F.PINS_OK
 
 
@@ -97,7 +96,7 @@ class Switch:
 
     def _boot(self, frame, sig):
         v = self.v
-        good = frame.v[F.FLAGS] & _BOOT_OK == _BOOT_OK and sig[TRUST] == _ALL_TRUSTED
+        good = frame.v[F.FLAGS] & _BOOT_OK == _BOOT_OK and sig[TRUST] == ALL_TRUSTED
         v[_BOOT_TICKS] = v[_BOOT_TICKS] + 1 if good else 0
         return OFF if v[_BOOT_TICKS] >= BOOT_FRAMES else BOOT
 

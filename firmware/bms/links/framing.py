@@ -23,7 +23,7 @@ REPLY = const(0x52)  # sequence that it answers, code, result
 # Host to pack: code (1), argument (4).
 REQUEST = const(0x51)  # one of switch.REQUESTS
 ASK = const(0x41)  # of the link itself, see below
-INJECT = const(0x49)  # rigs and simulations only
+INJECT = const(0x49)  # rigs and simulations only, see below
 
 # ASK.
 ASK_HELLO = const(0)
@@ -31,6 +31,9 @@ ASK_RATE = const(1)  # argument: ms from one Status to the next
 ASK_TRACE_ON = const(2)  # rigs only, as the next two
 ASK_TRACE_OFF = const(3)
 ASK_GO = const(4)
+
+# INJECT.
+INJECT_DRAW = const(0)  # argument: mA that somebody draws from now on; simulations
 
 # Results in a REPLY.
 TAKEN = const(0)
