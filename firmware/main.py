@@ -11,13 +11,11 @@ def main(commit=None):
     commit: see the board; None where nothing was flashed.
     """
     here = board.Board(commit)
-    bms = Bms(here, Pack(here.pack_blob()))
     try:
+        bms = Bms(here, Pack(here.pack_blob()))
         (here.program() or Bms.run)(bms)
     finally:
-        # Whatever ended it: nobody ticks any more.
-        here.gates.set(0, 0)
-        here.stopped()
+        here.stopped()  # whatever ended it: nobody ticks any more
 
 
 if __name__ == "__main__":

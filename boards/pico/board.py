@@ -15,6 +15,11 @@ from bms.drivers.ntc import Ntc
 from bms.links.serial import Console, SerialLink
 from deadman import Gates
 
+try:
+    from rig import Rig
+except ImportError:  # in rig builds only
+    Rig = None
+
 NAME = "pico"
 SDA_PIN = 4
 SCL_PIN = 5
@@ -25,6 +30,7 @@ LED_PIN = 25
 NTC_PINS = (26, 27, 28)
 
 WATCHDOG_MS = 2000
+WATCHDOG_BOOT_MS = 8000  # until the first tick
 BOOT_MS = 10000  # a slot on trial that has not passed its boot test by then is given up
 _PUMP_MS = 5  # between two looks at the link while resting
 
@@ -63,10 +69,12 @@ class Board:
         self.commit = commit
         self.code_ok = commit is not None
         self.began_ms = ticks_ms()
-        self.watchdog = None
         self.errors = []  # lost features, for who asks
-        self.link = None
-        self.bms = None
+        self.gates = self.link = self.bms = None
+        self.gates_ok = self.pins_ok = False
+        self.ticking = False
+        # Last: what fails from here on ends in `stopped`.
+        self.watchdog = machine.WDT(timeout=WATCHDOG_BOOT_MS)
 
     def pack_blob(self):
         """Return the compiled pack of this slot."""
@@ -96,7 +104,12 @@ class Board:
     def links(self, bms):
         """Return who hears of the pack: the host on USB."""
         self.bms = bms
-        self.link = SerialLink(Console(), bms, self)
+        rig = Rig(self) if Rig else None
+        self.link = SerialLink(Console(), bms, self, rig)
+        while rig and not self.link.go:  # a rig says when time begins
+            self.link.pump()
+            self.watchdog.feed()
+            sleep_ms(1)
         return [self.link]
 
     def info(self):
@@ -126,11 +139,10 @@ class Board:
 
     def ticked(self):
         """End a whole tick: feed the watchdog; settle whether this slot may stay."""
-        gates = self.gates
-        if self.watchdog is not None:
-            self.watchdog.feed()
-        elif gates.charge.on or gates.discharge.on:
+        if not self.ticking:
+            self.ticking = True
             self.watchdog = machine.WDT(timeout=WATCHDOG_MS)
+        self.watchdog.feed()
         if self.commit is not None:
             passed = self.bms.core.switch.v[STATE] != BOOT
             if passed or ticks_diff(ticks_ms(), self.began_ms) > BOOT_MS:
@@ -140,12 +152,22 @@ class Board:
     def sleep_until(self, t_ms, mailbox):
         """Rest; the link goes on meanwhile."""
         while True:
-            busy = self.link.pump()
+            busy = self._pump()
             wait_ms = ticks_diff(t_ms, ticks_ms())
             if wait_ms <= 0:
                 return True
             if not busy:
                 sleep_ms(min(wait_ms, _PUMP_MS))
+
+    def _pump(self):
+        # A link that fails is no reason to stop protecting.
+        if self.link is not None:
+            try:
+                return self.link.pump()
+            except Exception as error:
+                self.link = None
+                self.failed(error)
+        return False
 
     def program(self):
         """Return the user's own program (`main` of app.py, given the running Bms), or None."""
@@ -158,6 +180,8 @@ class Board:
         return app.main
 
     def stopped(self):
-        """Leave the board to its console: nobody feeds the watchdog any more."""
+        """Open the gates and leave the board to its console: nobody feeds the watchdog."""
+        if self.gates is not None:
+            self.gates.set(0, 0)
         machine.mem32[_WATCHDOG_CTRL_CLEAR] = _WATCHDOG_ENABLE
         micropython.kbd_intr(3)

@@ -15,7 +15,7 @@ from rp2 import PIO, StateMachine, asm_pio
 _PIO_HZ = 10_000_000
 _EDGE_CYCLES = 67  # pull, mov, mov, set, 31 x 2 looks at the alert, jmp
 HOLD_MS = 145  # what one feed lasts; with decay and alert the gate is off within 150 ms
-_FEED = HOLD_MS * (_PIO_HZ // 1000) // _EDGE_CYCLES
+FEED_EDGES = HOLD_MS * (_PIO_HZ // 1000) // _EDGE_CYCLES
 _SET_LOW = 0xE000  # set pins, 0
 _SET_HIGH = 0xE001
 _PULL = 0x8080  # pull noblock
@@ -66,7 +66,7 @@ class Gate:
                 self._arm()
             # A word that still waits has found the machine dead: no use to add to it.
             if not self.machine.tx_fifo():
-                self.machine.put(_FEED)
+                self.machine.put(FEED_EDGES)
         else:
             self.machine.active(0)
             self.machine.exec(_SET_LOW)

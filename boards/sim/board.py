@@ -166,7 +166,8 @@ class Board:
         """Return None: the loop alone."""
 
     def stopped(self):
-        """Do nothing: the process ends."""
+        """Open the gates: the process ends."""
+        self.gates.set(0, 0)
 
     def sleep_until(self, t_ms, mailbox):
         """Let simulated time pass; return False when the simulation is over."""
