@@ -1,0 +1,82 @@
+"""A Pico on a bench: its pins tied to a world, as boards/pico/wiring.svg draws it."""
+
+from __future__ import annotations
+
+import errno
+
+from solidbms.emu.gates import DECAY_NS, Pump
+from solidbms.emu.i2c import Bus
+from solidbms.emu.pico import Pico
+from solidbms.world import World
+
+SDA, SCL, ALERT, CHARGE, DISCHARGE = 4, 5, 6, 14, 15
+STEP_MS = 5  # of the world
+_MS = 1e6  # in ns
+
+
+class Wired:
+    """Chip model on I2C0, thermistor on ADC0, alert pin, and both gates, which the world hears of.
+
+    The world stands still until `start`. It learns of a gate up to STEP_MS late, with the time at
+    which it happened.
+    """
+
+    def __init__(self, pico: Pico, world: World) -> None:
+        self.pico = pico
+        self.world = world
+        pads = pico.chip.pads
+        self.bus = Bus(pico, 0, SCL, SDA, _Chips(world))
+        self.charge, self.discharge = Pump(pads[CHARGE]), Pump(pads[DISCHARGE])
+        self.alert = pads[ALERT]
+        self._began_ns = 0.0
+        self._gates = 0
+        self._show()
+
+    def start(self) -> None:
+        """Let the world's time run from here."""
+        self._began_ns = self.pico.now_ns
+        self.pico.every(STEP_MS * _MS, self._step)
+
+    def _step(self) -> None:
+        self.pico.chip.settle_pio()
+        self._report(self.charge, 1)
+        self._report(self.discharge, 2)
+        self.world.advance(STEP_MS)
+        self._show()
+
+    def _report(self, pump: Pump, bit: int) -> None:
+        """Tell the world of a gate that has moved since the last step."""
+        now_ns = self.pico.now_ns
+        closed = pump.closed(now_ns)
+        if closed == bool(self._gates & bit):
+            return
+        self._gates ^= bit
+        burst = pump.bursts[-1]
+        t_ns = burst.first_ns if closed else burst.last_ns + DECAY_NS
+        self.world._drive(self._gates, max(0, round((t_ns - self._began_ns) / _MS)))
+
+    def _show(self) -> None:
+        """Put onto the pins what the world shows now."""
+        self.alert.drive(False if self.world.chip.alert_active else None)
+        self.pico.chip.adc.channel_values[0] = self.world.adc(0) >> 4
+        held = _Chips(self.world).held()
+        if held != self.bus.held:
+            (self.bus.hold if held else self.bus.release)()
+
+
+class _Chips:
+    """The world as what hangs on the bus."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.probe = world._bus
+        self.read = world.read
+        self.write = world.write
+
+    def held(self) -> bool:
+        """Return whether somebody holds the wires."""
+        try:
+            self.probe(self.world.chip.address)
+        except OSError as error:
+            return error.args[0] == errno.ETIMEDOUT
+        return False
