@@ -1,6 +1,9 @@
-# Each target sets up what it needs. Variables: SCENARIO, TARGET (cpython or unix), OUT (a
-# directory), ARGS (for pytest), PYTHON (a Python 3.11 or later).
+# Each target sets up what it needs. Variables: SCENARIO, TARGET (cpython, unix or emu), OUT (a
+# directory), ARGS (for pytest), PYTHON (a Python 3.11 or later), UF2 (a MicroPython image for the
+# Pico, RPI_PICO-*.uf2), BOARD, PACK, PORT and SERIAL (which board, where there are several).
 SCENARIO = drive_day
+BOARD = pico
+PACK = demo
 BIN = .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 LOCK = uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
@@ -17,7 +20,11 @@ VENV = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 endif
 
-.PHONY: help run test check mutants bench setup lock clean
+ifdef UF2
+export SOLIDBMS_UF2 = $(abspath $(UF2))
+endif
+
+.PHONY: help run test check flash emu mutants bench setup lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -36,10 +43,23 @@ check: .venv/.dev  ## lint, types, and every firmware file through the cross-com
 		'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	$(BIN)/python tests/check_mpy.py
 
+flash: .venv/.run  ## firmware and PACK (demo) onto the BOARD (pico) on USB
+	$(BIN)/solidbms flash --board $(BOARD) --pack $(PACK) $(if $(PORT),--port $(PORT)) \
+		$(if $(SERIAL),--serial $(SERIAL))
+
+emu: .venv/.run  ## a SCENARIO (drive_minute) on an emulated Pico that runs the image UF2
+ifdef UF2
+	$(BIN)/solidbms run $(if $(filter file,$(origin SCENARIO)),drive_minute,$(SCENARIO)) \
+		--target emu $(if $(OUT),--out $(OUT))
+else
+	@echo "emu: 1 skipped: no image. UF2=path names one; MicroPython for the Pico is to be had at"
+	@echo "https://micropython.org/download/RPI_PICO/ (RPI_PICO-*.uf2, 1.26 or later)"
+endif
+
 mutants: .venv/.dev  ## break the protection on purpose: do the tests notice?
 	$(BIN)/python tests/mutants.py
 
-bench: .venv/.run  ## speed of the cpython target
+bench: .venv/.dev  ## what a tick costs: on this machine and, given UF2, on an emulated Pico beside C
 	$(BIN)/python tests/bench.py
 
 setup: .venv/.dev  ## everything that the targets above need

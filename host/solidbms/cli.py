@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import click
 from solidbms import __version__
 from solidbms.schema import BadInput
 
+IMAGE = "SOLIDBMS_UF2"
 OUTPUTS = ("ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html", "pack.bin")
 
 
@@ -42,7 +44,11 @@ def main() -> None:
 
 
 TARGET = click.option(
-    "--target", type=click.Choice(["cpython", "unix"]), help="Where the firmware runs."
+    "--target", type=click.Choice(["cpython", "unix", "emu"]), help="Where the firmware runs."
+)
+UF2 = click.option(
+    "--uf2", type=click.Path(path_type=Path), envvar=IMAGE,
+    help=f"MicroPython image for target emu; or name it in {IMAGE}.",
 )
 OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="Directory for the results."
@@ -53,15 +59,23 @@ SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of no
 @main.command()
 @click.argument("scenario")
 @TARGET
+@UF2
 @OUT
 @SEED
 @click.option("--live", is_flag=True, help="One live line even where output is not a terminal.")
-def run(scenario: str, target: str | None, out: Path | None, seed: int, live: bool) -> None:
+@click.option(
+    "--link", type=click.FloatRange(0, 1e6, min_open=True), is_flag=False, flag_value=1.0,
+    metavar="[FACTOR]", help="Serve `monitor` and Battery meanwhile, in real time times FACTOR.",
+)
+def run(
+    scenario: str, target: str | None, uf2: Path | None, out: Path | None, seed: int, live: bool,
+    link: float | None,
+) -> None:
     """Run SCENARIO, a name from hil/scenarios or a TOML file."""
     from solidbms.jobs import scenario_job
 
     job = scenario_job(scenario, seed)
-    _execute(job, target, out or Path("build") / job.name, live)
+    _execute(job, target, out or Path("build") / job.name, live, link, uf2)
 
 
 @main.command()
@@ -83,14 +97,17 @@ def run(scenario: str, target: str | None, out: Path | None, seed: int, live: bo
 @click.option("--columns", help="Names in the file: t_s=Time,i_A=Current,v_V=Voltage,...")
 @SEED
 @TARGET
+@UF2
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def replay(file: Path, target: str | None, out: Path, **options: Any) -> None:
+def replay(
+    file: Path, target: str | None, uf2: Path | None, out: Path, **options: Any
+) -> None:
     """Replay a measured cell (FILE.csv or .csv.gz) through the firmware, scored by the cycler."""
     from solidbms.replay import Options, replay_job
 
     if file.name in OUTPUTS and file.resolve().parent == out.resolve():
         raise BadInput(f"{out}: --out: {file.name} would be overwritten; another one is valid")
-    _execute(replay_job(file, Options(**options)), target, out, live=False)
+    _execute(replay_job(file, Options(**options)), target, out, live=False, uf2=uf2)
 
 
 @main.command()
@@ -149,7 +166,40 @@ def report(directory: Path) -> None:
         raise BadInput(f"{where}: {error.strerror}; a place you can write to is valid") from None
 
 
-def _execute(job: Any, target: str | None, out: Path, live: bool) -> None:
+@main.command()
+@click.argument("place", required=False)
+def monitor(place: str | None) -> None:
+    """Watch a pack on PLACE: a port, or the directory of a running simulation (`run --link`).
+
+    Without PLACE: the only board on USB. Leaving it changes nothing on the pack.
+    """
+    from solidbms.monitor import Monitor
+
+    if place is None:
+        from solidbms.image import find_board
+        from solidbms.mpboard import Finder
+
+        place = Finder(find_board("pico")[0], None, None)()
+    Monitor(place).run()
+
+
+@main.command()
+@click.option("--board", default="pico", show_default=True, help="A folder in boards/, or yours.")
+@click.option("--pack", default="demo", show_default=True)
+@click.option("--port", help="Which port, where several boards are connected.")
+@click.option("--serial", help="Which board, by its USB serial number.")
+@click.option("--rig", is_flag=True, help="With fault injection: never on a pack in use.")
+def flash(board: str, pack: str, port: str | None, serial: str | None, rig: bool) -> None:
+    """Write firmware and pack onto a board's idle slot, switch over, print its boot report."""
+    from solidbms.flash import flash as write
+
+    sys.exit(write(board, pack, port, serial, rig, click.echo))
+
+
+def _execute(
+    job: Any, target: str | None, out: Path, live: bool, link: float | None = None,
+    uf2: Path | None = None,
+) -> None:
     from solidbms import run as runs
     from solidbms.targets import TARGETS, default, unix
 
@@ -161,8 +211,10 @@ def _execute(job: Any, target: str | None, out: Path, live: bool) -> None:
         )  # fmt: skip
         chosen = "cpython"
     assert chosen in TARGETS
+    if uf2 is not None:
+        os.environ[IMAGE] = str(uf2)
     with _progress(live) as progress:
-        summary = runs.execute(job, chosen, out, progress)
+        summary = runs.execute(job, chosen, out, progress, link)
     _verdict(summary, out)
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bms.core.core import Core
@@ -22,6 +22,9 @@ from solidbms.scenario import Expect
 from solidbms.schema import BadInput, shown
 from solidbms.targets import TARGETS
 from solidbms.world import World
+
+if TYPE_CHECKING:
+    from solidbms.link.server import Server
 
 # A replay has no expectation to pass: it is scored.
 VERDICTS = {"run": "pass", "replay": "scored"}
@@ -48,7 +51,7 @@ def prepare(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "pack.bin").write_bytes(b"")
-        for name in ("ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"):
+        for name in ("link.json", "ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"):
             with contextlib.suppress(FileNotFoundError):
                 (directory / name).unlink()
     except OSError as error:
@@ -57,10 +60,12 @@ def prepare(directory: Path) -> None:
         ) from None
 
 
-def execute(job: Job, target: str, directory: Path, progress: Progress) -> dict[str, Any]:
+def execute(
+    job: Job, target: str, directory: Path, progress: Progress, link: float | None = None
+) -> dict[str, Any]:
     """Run a job on a target, write every output, return the summary.
 
-    Ctrl-C ends the run early: what was simulated is kept, and the summary says so.
+    link: serve the link of a board meanwhile, in real time times this. Ctrl-C ends the run early: what was simulated is kept, and the summary says so.
     """
     prepare(directory)
     pack_path = directory / "pack.bin"
@@ -68,7 +73,8 @@ def execute(job: Job, target: str, directory: Path, progress: Progress) -> dict[
     meta = {"scenario": job.name, "pack": job.compiled.file.name, "seed": job.seed,
             "kind": job.kind}  # fmt: skip
     writer = records.Writer(directory / "ticks.bin", job.compiled.blob, meta)
-    watch = _Watch(job, writer, progress)
+    server = _server(job, directory, link) if link else None
+    watch = _Watch(job, writer, progress, server)
     began = time.perf_counter()
     interrupted, died = False, ""
     try:
@@ -81,16 +87,30 @@ def execute(job: Job, target: str, directory: Path, progress: Progress) -> dict[
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         writer.close()
+        if server is not None:
+            server.close()
         return _conclude(job, target, directory, began, interrupted, died, progress)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
+def _server(job: Job, directory: Path, factor: float) -> Server:
+    from solidbms.link.server import Server
+    from solidbms.link.simulation import drawer
+
+    info = {"pack": job.compiled.file.name, "scenario": job.name}
+    draw = drawer(job.world)
+    return Server(job.compiled.blob, job.world.ask, info, directory, factor, draw)
+
+
 class _Watch:
     """Takes every tick's record: to the file, the announced limits to the load, a live line."""
 
-    def __init__(self, job: Job, writer: records.Writer, progress: Progress) -> None:
+    def __init__(
+        self, job: Job, writer: records.Writer, progress: Progress, server: Server | None = None
+    ) -> None:
         self.world = job.world
+        self.server = server
         self.writer = writer
         self.progress = progress
         names = writer.names
@@ -111,6 +131,8 @@ class _Watch:
         if self.writer.ticks % 64 == 0 and time.monotonic() >= self.next:
             self.next = time.monotonic() + 0.2
             self.progress(*self._line(tick))
+        if self.server is not None:
+            self.server.tick(tick)
 
     _last = b""
 
