@@ -78,8 +78,8 @@ class Decoder:
             return whole
         if byte == _ESCAPE and not self._turn:
             self._turn = _TURN
-        elif byte < _TURN or byte == _ESCAPE or n == _BODY_MAX:
-            self._lose(n)
+        elif n == _BODY_MAX:
+            self._lose(n)  # longer than any frame
         elif n >= 0:
             self.body[n] = byte ^ self._turn
             self._turn = 0
