@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from bms.core import frame, limits, plausible, protect, rules, soc, status, switch
+from bms.links import framing, news
 
 from solidbms.record import MAGIC, VERSION
 
@@ -39,7 +40,8 @@ of the file is left out by every reader.
 **Frame** (`frame.`), then `cellN_uv` and `tempN_mdegc`: {frame}.
 Bits of `flags`: 1 voltages valid, 2 current valid, 4 charge valid, 8 load gone, 16 code and pack
 checked, 32 front end identified and configured, 64 a feature was lost, 256 << N temperature N
-valid.
+valid, 65536 the dead-man holds open what is commanded closed, 131072 gate path and pins tested,
+262144 the front end's own limits acted.
 
 **Signals** (`signal.`): {signals}. `trust` has a bit a signal, in this order.
 
@@ -113,6 +115,31 @@ One row a second: the first tick of it.
 | | `shed_ms` |
 | `limits` | what the report draws: V, A, degC |
 
+## link
+
+What a pack and a host say to each other, over a board's USB serial port or a simulation's TCP
+port (`link.json` in its directory says which, while it runs). Frames are stuffed as in RFC 1662,
+section 4.2: flag 0x7E before and after; 0x7D, 0x7E and every byte below 0x20 as 0x7D and the byte
+xor 0x20. Within: version ({link_version}), type, sequence, payload of at most {payload_max} bytes,
+and the CRC-32 of all these, little-endian. Whatever is no frame is passed over.
+
+| from the pack | payload |
+| --- | --- |
+| `H` HELLO | schema (4): CRC-32 over the names below; part, of; text: `key=value` lines |
+| `S` STATUS | every word of Status; on every change of state, gates or rows, and in between |
+| `C` CELLS | number of cells, of temperatures; uV, mdegC |
+| `E` EVENT | `t_ms` (4), number (2), kind (1), argument (2) |
+| `T` TRACE | a tick: every word of the Frame, and the hash; rig builds, when asked for |
+| `R` REPLY | the sequence it answers, code, result: {results} |
+
+| to the pack | payload: code (1), argument (4) |
+| --- | --- |
+| `Q` REQUEST | a request by number; the same again within 2 s acts once |
+| `A` ASK | of the link: 0 hello, 1 ms between two Status, 2 trace on, 3 off, 4 go (rig builds) |
+| `I` INJECT | a fault by number (rig builds), or 255: a current in mA (simulations) |
+
+Kinds of event: {events}.
+
 ## pack.bin
 
 The compiled pack: see `firmware/bms/core/pack.py`.
@@ -141,6 +168,10 @@ def formats() -> str:
         request_words=", ".join(f"`{word}`" for word in switch.REQUESTS[1:]),
         soc=listed(soc.FIELDS),
         limits=listed(limits.FIELDS),
+        link_version=framing.VERSION,
+        payload_max=framing.PAYLOAD_MAX,
+        results=numbered(framing.RESULTS),
+        events=numbered(news.EVENTS),
         status="\n".join(f"| `{name}` | {what} |" for name, what in status.FIELDS),
     )
 

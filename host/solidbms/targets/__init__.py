@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from solidbms.targets import cpython, unix
+from solidbms.targets import cpython, emu, unix
 
 # name -> runs the firmware with a compiled pack (a file) against a world until the world ends;
 # every tick's record goes to the callback.
-TARGETS: dict[str, Callable[..., Any]] = {"cpython": cpython.run, "unix": unix.run}
+TARGETS: dict[str, Callable[..., Any]] = {
+    "cpython": cpython.run,
+    "unix": unix.run,
+    "emu": emu.run,
+}
 
 
 def default() -> str:
