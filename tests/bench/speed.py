@@ -1,4 +1,4 @@
-"""`make bench`: speed of the cpython target, and how it grows with cells and with packs.
+"""Speed of the cpython target, and how it grows with cells and with packs.
 
 Times are the best of several rounds on one core; they belong to the machine that ran them.
 """
@@ -105,7 +105,3 @@ def main() -> None:
         cost = plant_step(packs, cells)
         print(f"  {packs:5} x {cells:<5} {cost * 1e6:9.1f} {cost * 1e6 / packs / cells:10.3f}"
               f"  {packs * TICK_S / cost:.0f}")  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,233 @@
+"""The work that is measured, the same for Python, MicroPython and C: a pack, rules, and Frames.
+
+Frames come from a drive that knows the table: boot, `QUIET` ticks of plain driving, then every
+signal past the limits of its rows until they have acted, shed and recovered, every request, and
+all at once.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import bms.core.pack as layout
+from bms.core import frame as F
+from bms.core import plausible as P
+from bms.core import rules as R
+from bms.core import switch as W
+from bms.core.core import Core
+from bms.core.protect import ACTED, STRIDE
+from solidbms.packc import compile_pack
+
+QUIET = 200
+TEMPS = {1: 1, 14: 3, 16: 4}  # sensors of a pack of so many cells; as many as fit elsewhere
+_DELAY_TICKS = 3  # delays, sheds and recoveries are cut to this or a little more: the work of a
+_SHED_TICKS = 6  # tick is the same, and a short series goes through every phase
+_RECOVER_TICKS = 4
+_PATIENCE = 400  # ticks for rows to act or to recover
+_GOOD = (F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK | F.CODE_OK | F.CHIP_OK | F.PINS_OK
+         | 0xFF * F.TEMP_OK)  # fmt: skip
+
+
+class Work(NamedTuple):
+    """Frames for one pack, and the ticks among them where nothing is past a limit.
+
+    On MicroPython: run `prelude` before anything imports bms.core.pack, then
+    `Core(Pack(blob))`, and for each Frame copy it into `core.frame.v` and call `core.protect()`.
+    """
+
+    name: str
+    blob: bytes
+    rules: int
+    frames: list[array[int]]
+    quiet: range
+
+    @property
+    def prelude(self) -> str:
+        """Source that gives the firmware a table of this length: its own, once more or cut."""
+        times = -(-self.rules // len(R.ROWS))
+        return f"import bms.core.rules as R\nR.ROWS = (R.ROWS * {times})[:{self.rules}]\n"
+
+
+@contextmanager
+def table(rules: int) -> Iterator[None]:
+    """Give the firmware a table of so many rows while it is constructed: see `Work.prelude`."""
+    own = R.ROWS
+    longer = (own * -(-rules // len(own)))[:rules]
+    R.ROWS = layout.ROWS = longer  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        R.ROWS = layout.ROWS = own  # type: ignore[misc]
+
+
+def work(cells: int, rules: int | None = None) -> Work:
+    """Return the work of bench_1s with so many cells and rules; all rules by default."""
+    rules = rules or len(R.ROWS)
+    drive = _Drive(blob(cells, TEMPS.get(cells, min(cells, 8)), rules), rules)
+    drive.on()
+    start = len(drive.frames)
+    for _ in range(QUIET):
+        drive.tick()
+    drive.every_signal()
+    drive.requests()
+    drive.all_at_once()
+    name = f"{cells} cell{'s' * (cells > 1)}, {rules} rules"
+    return Work(name, drive.blob, rules, drive.frames, range(start, start + QUIET))
+
+
+def blob(cells: int, temps: int, rules: int) -> bytes:
+    """Return bench_1s compiled for so many cells, sensors and rules, its times cut short."""
+    words = array("i", compile_pack("bench_1s").blob[4:-4])
+    head = 2 + len(layout.FIELDS)
+    end = head + layout.RULE_SIZE * len(R.ROWS)
+    field = dict(zip(layout.FIELDS, words[2:head], strict=True))
+    tick_ms = field["tick_ms"]
+    field |= {"rows": rules, "cells": cells, "temps": temps}
+    field["recover_ms"] = _RECOVER_TICKS * tick_ms
+    numbers = []
+    for r in range(rules):
+        at = head + layout.RULE_SIZE * (r % len(R.ROWS))
+        limit, release, delay_ms, shed_ms = words[at : at + layout.RULE_SIZE]
+        numbers += [limit, release, min(delay_ms, _DELAY_TICKS * tick_ms)]
+        numbers += [min(shed_ms, _SHED_TICKS * tick_ms)]
+    body = [*field.values(), *numbers, *words[end:]]
+    whole = layout.MAGIC + array("i", [layout.VERSION, len(body), *body]).tobytes()
+    return whole + crc32(whole).to_bytes(4, "little")
+
+
+def core_of(w: Work) -> Core:
+    """Return the Python core for this work."""
+    with table(w.rules):
+        return Core(layout.Pack(w.blob))
+
+
+def states_of(w: Work) -> list[array[int]]:
+    """Return what the Python core holds after each Frame, in the order of `state_names`."""
+    core = core_of(w)
+    states = []
+    for frame in w.frames:
+        core.frame.v[:] = frame
+        core.protect()
+        rules = core.rules
+        outcome = (rules.blocked, rules.shed_left_ms, rules.latched, int(rules.warned))
+        last = array("i", [*outcome, core.request])
+        states.append(core.plausible.v + core.rules.v + core.switch.v + last)
+    return states
+
+
+def state_names(w: Work) -> list[str]:
+    """Return the name of every word of a state."""
+    with table(w.rules):
+        parts = Core(layout.Pack(w.blob)).names()[1:4]
+    names = [f"{part}.{name}" for part, fields in parts for name in fields]
+    return [*names, "blocked", "shed_left_ms", "latched", "warned", "request"]
+
+
+class _Drive:
+    """Writes Frames and runs the Python core on them, to know what happens."""
+
+    def __init__(self, pack: bytes, rules: int) -> None:
+        self.blob = pack
+        with table(rules):
+            self.core = Core(layout.Pack(pack))
+            self.rows = R.ROWS
+        self.pack: Any = self.core.pack
+        self.frames: list[array[int]] = []
+
+    def tick(self, *pushed: int, request: int = W.NONE, charging: bool = False) -> None:
+        """Add a Frame, plain but for the signals that are pushed past the limits of their rows."""
+        core, f = self.core, self.core.frame.v
+        k = len(self.frames)
+        # Recovering with the gates open may take long steps: nothing is late then.
+        f[F.T_MS] += P.DT_MAX_MS if charging and not core.switch.closed() else core.period_ms()
+        f[F.FLAGS] = _GOOD | F.LOAD_GONE * charging
+        f[F.CURRENT_UA] = 2 * self.pack.charger_ua if charging else -1_000_000 - 390 * (k & 7)
+        for cell in range(self.pack.cells):
+            f[F.CELL0 + cell] = 3_700_000 + 195 * ((7 * k + 5 * cell) & 15)
+        for k in range(core.frame.temp0, len(f)):
+            f[k] = 25_000 + 10 * (k & 3)
+        f[F.REQ_CODE] = request
+        f[F.REQ_SEQ] += request != W.NONE
+        for signal in pushed:
+            self._push(f, signal)
+        self.frames.append(f[:])
+        core.protect()
+
+    def _push(self, f: array[int], signal: int) -> None:
+        temp0 = self.core.frame.temp0
+        place = {P.CELL_MAX_UV: temp0 - 1, P.CELL_MIN_UV: F.CELL0, P.CHARGE_UA: F.CURRENT_UA,
+                 P.DISCHARGE_UA: F.CURRENT_UA, P.TEMP_MAX_MDEGC: len(f) - 1,
+                 P.TEMP_MIN_MDEGC: temp0}  # fmt: skip
+        if signal in place:
+            rows = self.watching(signal)
+            side = self.rows[rows[0]][R.SIDE]
+            x = side * max(side * self.pack.rule(r)[0] for r in rows) + side * 10_000
+            f[place[signal]] = -x if signal == P.DISCHARGE_UA else x
+        elif signal == P.FROZEN_MS:
+            f[F.CELL0] = 3_600_000
+            # From its second tick on the current has moved.
+            moved = self.core.plausible.v[P.CELL_MIN_UV] == 3_600_000
+            f[F.CURRENT_UA] = -2 * moved * self.pack.frozen_step_ua
+        elif signal == P.FE_UNSTEADY_MS:
+            f[F.FE_RESETS] += 1
+        elif signal == P.OVERRUN_MS:
+            f[F.T_MS] += P.DT_MAX_MS
+        else:
+            bits = {P.FE_LOST_MS: F.VOLT_OK, P.TEMP_LOST_MS: F.TEMP_OK,
+                    P.FEATURES_LOST: F.FEATURE_LOST, P.GATES_DROPPED: F.GATE_DROPPED}  # fmt: skip
+            f[F.FLAGS] ^= bits[signal]
+
+    def watching(self, *signals: int) -> list[int]:
+        """Return the rows that watch one of these signals."""
+        return [r for r, row in enumerate(self.rows) if row[R.SIGNAL] in signals]
+
+    def on(self) -> None:
+        """Boot, recover whatever stands, and close the gates."""
+        rules, switch = self.core.rules.v, self.core.switch.v
+        for k in range(_PATIENCE):
+            if switch[W.STATE] != W.BOOT and not any(rules[::STRIDE]):
+                break
+            # The load goes before anybody clears: a row that wants a person waits on.
+            self.tick(request=W.NONE if k % 8 else W.CLEAR, charging=True)
+        self.tick(request=W.CLOSE)
+        assert switch[W.STATE] == W.ON, W.STATES[switch[W.STATE]]
+
+    def every_signal(self) -> None:
+        """Push signal after signal until all its rows have acted and shed, then recover."""
+        rules = self.core.rules.v
+        for signal in dict.fromkeys(row[R.SIGNAL] for row in self.rows):
+            rows = self.watching(signal)
+            for _ in range(_PATIENCE):
+                self.tick(signal)
+                if all(rules[STRIDE * r] >= ACTED and rules[STRIDE * r + 2] >= self.pack.rule(r)[3]
+                       for r in rows):  # fmt: skip
+                    break
+            self.on()
+
+    def requests(self) -> None:
+        """Make every request, among them one that comes too late and an ACK to a shed."""
+        self.tick(request=W.OPEN)
+        f = self.core.frame.v
+        f[F.REQ_AGE_MS] = W.REQUEST_MAX_MS + 1
+        self.tick(request=W.CLOSE)
+        f[F.REQ_AGE_MS] = 0
+        for request in (W.CLOSE, W.STORE, W.CLOSE, W.OPEN, W.CLOSE):
+            self.tick(request=request)
+        while self.core.switch.v[W.STATE] != W.SHEDDING:
+            self.tick(P.FEATURES_LOST)
+        self.tick(P.FEATURES_LOST, request=W.ACK)
+        self.on()
+
+    def all_at_once(self) -> None:
+        """Push everything that can be read, then everything."""
+        signals = sorted({row[R.SIGNAL] for row in self.rows})
+        readable = [s for s in signals if s < P.FE_LOST_MS]
+        for pushed in (readable, [*readable, P.OVERRUN_MS, P.FEATURES_LOST], signals):
+            for _ in range(_DELAY_TICKS + _SHED_TICKS + 3):
+                self.tick(*pushed)
+        for _ in range(2 * _RECOVER_TICKS):
+            self.tick()
