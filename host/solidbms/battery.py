@@ -80,9 +80,10 @@ class Battery:
         if wait:
             with self._changed:
                 self._changed.wait_for(lambda: self._connected or self.error, 2 * timeout_s + 5)
-            if not self._connected:
+                why = "" if self._connected else self.error or f"{self.place}: no Status"
+            if why:
                 self.close()
-                raise LinkError(self.error)
+                raise LinkError(why)
 
     def __enter__(self) -> Battery:
         return self
@@ -218,6 +219,8 @@ class Battery:
 
     def draw(self, current_a: float) -> bool:
         """In a simulation: draw this much in place of the scenario's load. False on a pack."""
+        if self.info.get("board") != "sim":
+            return False
         return self._ask(L.INJECT, L.INJECT_DRAW, round(current_a * 1e3))
 
     def wait_for(self, *states: str, timeout_s: float = 10.0) -> bool:

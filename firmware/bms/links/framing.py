@@ -33,7 +33,7 @@ ASK_TRACE_OFF = const(3)
 ASK_GO = const(4)
 
 # INJECT.
-INJECT_DRAW = const(0)  # argument: mA that somebody draws from now on; simulations
+INJECT_DRAW = const(255)  # argument: mA that somebody draws; in simulations. Faults count from 0
 
 # Results in a REPLY.
 TAKEN = const(0)
