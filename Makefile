@@ -60,7 +60,7 @@ mutants: .venv/.dev  ## break the protection on purpose: do the tests notice?
 	$(BIN)/python tests/mutants.py
 
 bench: .venv/.dev  ## what a tick costs: on this machine and, given UF2, on an emulated Pico beside C
-	$(BIN)/python tests/bench.py
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 setup: .venv/.dev  ## everything that the targets above need
 
