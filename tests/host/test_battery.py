@@ -8,76 +8,25 @@ import re
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bms.core import switch as W
-from bms.core.core import Core
-from bms.core.frame import T_MS
-from bms.core.pack import Pack
-from bms.core.status import FIELDS
 from solidbms.battery import Battery, Event, Limits, LinkError
-from solidbms.link.server import Server
 from solidbms.schema import ROOT
-from support.packs import compiled
-
-BLOB = compiled("bench_1s").blob
-NAMES = [name for name, _ in FIELDS]
-
-
-class Pack1(threading.Thread):
-    """A pack in a directory that says what the test wants: words of Status by name."""
-
-    def __init__(self, directory: Path, **words: int) -> None:
-        super().__init__(daemon=True)
-        self.words = words
-        self.asked: list[int] = []
-        self.quiet = False
-        self.over = False
-        self.server = Server(BLOB, self.asked.append, {"pack": "p"}, directory, 1.0)
-        self.core = Core(Pack(BLOB))
-        self.start()
-
-    def run(self) -> None:
-        parts = self.core.parts()
-        while not self.over:
-            self.core.frame.v[T_MS] += 20
-            for name, value in self.words.items():
-                self.core.status.v[NAMES.index(name)] = value
-            self.core.switch.v[W.STATE] = self.words.get("state", 0)
-            record = b"".join([part.tobytes() for part in parts] + [bytes(4)])
-            if self.quiet:
-                time.sleep(0.02)
-            else:
-                self.server.tick(record)
-
-    def end(self) -> None:
-        self.over = True
-        self.join()
-        self.server.close()
+from support.served import ServedPack, until
 
 
 @pytest.fixture
-def pack(tmp_path: Path) -> Iterator[Pack1]:
-    made = Pack1(
+def pack(tmp_path: Path) -> Iterator[ServedPack]:
+    made = ServedPack(
         tmp_path, state=W.ON, shed_left_ms=-1, soc_ppm=500000, soc_bound_ppm=50000,
         pack_uv=3_700_000, current_ua=-2_500_000, charge_limit_ma=3000, discharge_limit_ma=17000,
         temp_max_mdegc=31_500,
     )  # fmt: skip
     yield made
     made.end()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> bool:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def test_what_the_pack_says(pack, tmp_path):
@@ -157,7 +106,7 @@ def test_silence_makes_it_stale_and_a_word_fresh_again(pack, tmp_path):
 
 def test_a_pack_that_goes_and_comes_back(tmp_path):
     events: list[Event] = []
-    first = Pack1(tmp_path, state=W.ON, shed_left_ms=4000)
+    first = ServedPack(tmp_path, state=W.ON, shed_left_ms=4000)
     sheds: list[float] = []
     with Battery(tmp_path) as battery:
         battery.on_event(events.append)
@@ -166,7 +115,7 @@ def test_a_pack_that_goes_and_comes_back(tmp_path):
         assert until(lambda: not battery.connected)
         assert battery.stale and battery.state == "on" and battery.error
         assert not battery.request_on()
-        second = Pack1(tmp_path, state=W.OFF, shed_left_ms=4000)
+        second = ServedPack(tmp_path, state=W.OFF, shed_left_ms=4000)
         assert until(lambda: battery.connected)
         assert battery.wait_for("off") and battery.error == ""
         assert until(lambda: len(sheds) == 2), "a shed that goes on is told again"
@@ -189,7 +138,7 @@ def test_it_can_be_made_before_there_is_a_pack(tmp_path):
     assert battery.state == "" and math.isnan(battery.soc) and battery.stale
     assert battery.shed_left_s is None and battery.cells_v == [] and battery.trips == []
     assert until(lambda: "no simulation runs there" in battery.error)
-    pack = Pack1(tmp_path, state=W.ON)
+    pack = ServedPack(tmp_path, state=W.ON)
     assert battery.wait_for("on")
     battery.close()
     pack.end()

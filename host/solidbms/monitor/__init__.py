@@ -49,20 +49,24 @@ class Monitor(App[None]):
         super().__init__()
         self.place = place
         self.battery: Battery | None = None
+        self._head = Static(id="head")
+        self._gauges = Static(id="gauges")
+        self._cells = Static(id="cells")
+        self._events = RichLog(id="events", max_lines=500, wrap=True)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="head")
+        yield self._head
         with Vertical():
-            yield Static(id="gauges")
-            yield Static(id="cells")
-            yield RichLog(id="events", max_lines=500, wrap=True)
+            yield self._gauges
+            yield self._cells
+            yield self._events
         yield Footer()
 
     def on_mount(self) -> None:
         self.title = f"solidbms {self.place}"
-        self.query_one("#gauges").border_title = "pack"
-        self.query_one("#cells").border_title = "cells"
-        self.query_one("#events").border_title = "events"
+        self._gauges.border_title = "pack"
+        self._cells.border_title = "cells"
+        self._events.border_title = "events"
         self.battery = Battery(self.place, wait=False)
         self.battery.on_event(lambda event: self.call_later(self._note, event))
         self.set_interval(_PERIOD_S, self._draw)
@@ -84,7 +88,7 @@ class Monitor(App[None]):
 
         def ask() -> None:
             if not asks[what]():
-                self.call_from_thread(self._write, f"{what}: no answer", BAD)
+                self.call_later(self._write, f"{what}: no answer", BAD)
 
         self.run_worker(ask, thread=True)
 
@@ -95,18 +99,18 @@ class Monitor(App[None]):
         self._write(words, _EVENT_STYLE.get(event.kind, ""))
 
     def _write(self, words: str, style: str) -> None:
-        self.query_one(RichLog).write(Text(words, style=style))
+        self._events.write(Text(words, style=style))
 
     def _draw(self) -> None:
         battery = self.battery
         if battery is None:
             return
         width = max(self.size.width - _AROUND_BAR, _BAR_MIN)
-        self.query_one("#head", Static).update(self._head(battery))
-        self.query_one("#gauges", Static).update(self._gauges(battery, width))
-        self.query_one("#cells", Static).update(self._cells(battery, width))
+        self._head.update(self._told(battery))
+        self._gauges.update(self._measured(battery, width))
+        self._cells.update(self._each(battery, width))
 
-    def _head(self, battery: Battery) -> Text:
+    def _told(self, battery: Battery) -> Text:
         info = battery.info
         told = [info[key] for key in ("pack", "board", "firmware", "scenario") if key in info]
         text = Text().append(f"{self.place}  ", style="bold")
@@ -133,7 +137,7 @@ class Monitor(App[None]):
                 text.append(f"\n{name}: {', '.join(rules)}", style=style)
         return text
 
-    def _gauges(self, battery: Battery, width: int) -> Text:
+    def _measured(self, battery: Battery, width: int) -> Text:
         charge_a, discharge_a = battery.limits
         most_a = max(self._limit("charge_ua", 1e6), self._limit("discharge_ua", 1e6))
         low_c, high_c = self._limit("temp_min_mdegc", 1e3), self._limit("temp_max_mdegc", 1e3)
@@ -151,7 +155,7 @@ class Monitor(App[None]):
         ]  # fmt: skip
         return Text("\n").join(lines)
 
-    def _cells(self, battery: Battery, width: int) -> Text:
+    def _each(self, battery: Battery, width: int) -> Text:
         low_v, high_v = self._limit("cell_min_uv", 1e6), self._limit("cell_max_uv", 1e6)
         lines = [
             line(f"cell {k}", number(volt, 3, "V"), gauges.level(volt, low_v, high_v, width),

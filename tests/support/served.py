@@ -1,0 +1,61 @@
+"""A pack of the test's own behind the link of a simulation, in a directory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bms.core import switch as W
+from bms.core.core import Core
+from bms.core.frame import T_MS
+from bms.core.pack import Pack
+from bms.core.status import FIELDS
+from solidbms.link.server import Server
+from support.packs import compiled
+
+BLOB = compiled("bench_1s").blob
+NAMES = [name for name, _ in FIELDS]
+
+
+class ServedPack(threading.Thread):
+    """Says what the test wants: words of Status by name; `asked` collects requests."""
+
+    def __init__(self, directory: Path, **words: int) -> None:
+        super().__init__(daemon=True)
+        self.words = words
+        self.asked: list[int] = []
+        self.quiet = False
+        self.over = False
+        self.server = Server(BLOB, self.asked.append, {"pack": "p"}, directory, 1.0)
+        self.core = Core(Pack(BLOB))
+        self.start()
+
+    def run(self) -> None:
+        parts = self.core.parts()
+        while not self.over:
+            self.core.frame.v[T_MS] += 20
+            for name, value in self.words.items():
+                self.core.status.v[NAMES.index(name)] = value
+            self.core.switch.v[W.STATE] = self.words.get("state", 0)
+            record = b"".join([part.tobytes() for part in parts] + [bytes(4)])
+            if self.quiet:
+                time.sleep(0.02)
+            else:
+                self.server.tick(record)
+
+    def end(self) -> None:
+        self.over = True
+        self.join()
+        self.server.close()
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> bool:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
