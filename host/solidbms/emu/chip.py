@@ -91,6 +91,13 @@ class Chip(RP2040):
         for block in self._blocks:
             block.settle()
 
+    def pin_changes(self) -> None:
+        """Bring PIO up to now: a pin that it may see is about to change."""
+        if all(block.edge_ns is None for block in self._blocks):  # else it changes it itself
+            for block in self._blocks:
+                block.settle()
+                block.forget()
+
     @property
     def edge_ns(self) -> float:
         """Emulated time of what changes a pin just now."""

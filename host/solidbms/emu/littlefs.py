@@ -8,10 +8,12 @@ START = 0xA0000  # in flash: ports/rp2/boards/RPI_PICO, 1408 kB at the end of 2 
 BLOCK = 4096
 BLOCKS = 352
 SIZE = BLOCK * BLOCKS
-_DISK_VERSION = 0x00020000  # with 2.1, littlefs-python's own choice, MicroPython 1.21 hangs
+# Written as 2.0: with 2.1, littlefs-python's own choice, MicroPython 1.21 hangs. Read as any.
+_WRITTEN = 0x00020000
+_ANY = 0
 
 
-def _fs(buffer: bytearray) -> LittleFS:
+def _fs(buffer: bytearray, version: int) -> LittleFS:
     context = UserContext(buffer=buffer)
     return LittleFS(
         context=context,
@@ -19,14 +21,14 @@ def _fs(buffer: bytearray) -> LittleFS:
         block_size=BLOCK,
         block_count=BLOCKS,
         prog_size=256,
-        disk_version=_DISK_VERSION,
+        disk_version=version,
     )
 
 
 def image(files: dict[str, bytes]) -> bytes:
     """Return an image that holds these files (path with / to content)."""
     buffer = bytearray(b"\xff" * SIZE)
-    fs = _fs(buffer)
+    fs = _fs(buffer, _WRITTEN)
     fs.format()
     fs.mount()
     for path, data in files.items():
@@ -41,7 +43,7 @@ def image(files: dict[str, bytes]) -> bytes:
 
 def files(blob: bytes) -> dict[str, bytes]:
     """Return the files of an image; littlefs.LittleFSError when it holds no file system."""
-    fs = _fs(bytearray(blob))
+    fs = _fs(bytearray(blob), _ANY)
     fs.mount()
     found = {}
     for folder, _, names in fs.walk("/"):

@@ -42,10 +42,8 @@ class Pad:
 
     def drive(self, level: bool | None) -> None:
         """Drive the pin from outside from now on; None lets go of it."""
-        if level != self._outside:
-            self.chip.settle_pio()
-            self._outside = level
-            self.settle()
+        self._outside = level
+        self.settle()
 
     def settle(self) -> None:
         """Work out the level anew."""
@@ -57,7 +55,9 @@ class Pad:
         else:
             level = state == GPIOPinState.INPUT_PULL_UP
         changed = level != self.level
-        self.level = level
+        if changed:
+            self.chip.pin_changes()
+            self.level = level
         if changed or not self.pin._driven:
             self.pin.set_input_value(level)
         if changed:

@@ -12,10 +12,12 @@ another; PIO interrupts and DMA requests come late, when the block is looked at.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rp2040py.irq import IRQ
 from rp2040py.peripherals.pio import RPPIO
+from rp2040py.peripherals.pio_registers import TXF0, TXF3
 
 if TYPE_CHECKING:
     from solidbms.emu.chip import Chip
@@ -23,15 +25,21 @@ if TYPE_CHECKING:
 _State = tuple[int, int, int, int]  # when due, X, Y, OSR
 
 _FP_PER_NS = 32  # rp2040py's times: 1/256 of a system clock of 8 ns
+_PUTS = 64
 _KEPT = 8  # pin changes remembered: a repetition that is skipped may have as many
 
 
 class Pio(RPPIO):
-    """A PIO block; see the module. edge_ns: time of the instruction that just runs, else None."""
+    """A PIO block; see the module.
+
+    edge_ns: time of the instruction that just runs, else None. puts_ns: when something was put
+    into the FIFO of each state machine, the last few times.
+    """
 
     def __init__(self, chip: Chip, name: str, irq: IRQ, index: int) -> None:
         self.chip = chip
         self.edge_ns: float | None = None
+        self.puts_ns = [deque[float](maxlen=_PUTS) for _ in self.machines]
         self._asleep_fp = 0  # time that its clock stood still
         self._stopped_at: int | None = None
         self._runners = [_Runner(self, machine) for machine in self.machines]
@@ -60,12 +68,20 @@ class Pio(RPPIO):
     def write_uint32(self, offset: int, value: int) -> None:
         """Write a register as of now."""
         self.settle()
+        if TXF0 <= offset <= TXF3:
+            self.puts_ns[(offset - TXF0) // 4].append(self.chip.clock.nanos)
         super().write_uint32(offset, value)
         self.stopped = True  # for rp2040py's loop: `settle` steps in its place
         self.check_changed_pins()  # an instruction put into SMx_INSTR acts at once
         counting = counts_only(self.instructions)
         for runner in self._runners:
-            runner.forget(counting)
+            runner.counting = counting
+        self.forget()
+
+    def forget(self) -> None:
+        """Look for repetitions anew: what was will not go on alike."""
+        for runner in self._runners:
+            runner.visits.clear()
 
     def reset(self) -> None:
         """Reset the block."""
@@ -103,11 +119,6 @@ class _Runner:
         self.counting = False
         self.visits: dict[tuple[int, ...], _Visit] = {}  # by all that does not count down
         self.changes: list[tuple[int, int]] = []  # time and pins, the last few
-
-    def forget(self, counting: bool) -> None:
-        """Start to look for repetitions anew."""
-        self.counting = counting
-        self.visits.clear()
 
     def run(self, now: int) -> None:
         """Run up to now."""

@@ -82,16 +82,20 @@ class Place:
     def __init__(self, pico: Pico) -> None:
         self.pico = pico
         self._heard = bytearray()
+        self._waiting = False
         pico.on_serial.append(self._hear)
 
     def _hear(self, data: bytes) -> None:
         self._heard += data
-        self.pico.stop()
+        if self._waiting:
+            self.pico.stop()
 
     def read(self, timeout_s: float) -> bytes:
         """Return what has come, after timeout_s of emulated time at most."""
         if not self._heard:
+            self._waiting = True
             self.pico.run_for(timeout_s * _NS)
+            self._waiting = False
         data = bytes(self._heard)
         self._heard.clear()
         return data
