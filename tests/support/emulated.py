@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bms.core.switch import CLOSE
 from bms.links import framing as L
 from solidbms.jobs import scenario_job
-from solidbms.link import Status
+from solidbms.link import Message, Status
 from solidbms.schema import BOARDS
 from solidbms.targets import emu
 
@@ -38,29 +38,36 @@ def said(board: Pico, limit_s: float = 5.0) -> list[str]:
 
 
 class Closed:
-    """The firmware on an emulated board, ticking with both gates closed and no trace.
+    """The firmware on an emulated board, both gates closed, 5 A flowing, nothing traced.
 
     `in_child` runs a test's doings on a copy: booting once takes ten times as long.
     """
 
     def __init__(self, uf2: Path) -> None:
-        job = scenario_job("over_current")
-        job.world.requests.clear()
+        job = scenario_job(str(Path(__file__).with_name("loaded.toml")))
         self.records: list[bytes] = []
         blob = job.compiled.blob
         self.session = emu.Session(emu.board(uf2, blob), job.world, blob, self.records.append)
         self.pico, self.wired, self.world = self.session.pico, self.session.wired, job.world
         self.statuses: list[Status] = []
-        self.session.heed.append(
-            lambda m: self.statuses.append(m) if isinstance(m, Status) else None
-        )
+        self.frames: list[tuple[int, ...]] = []  # of the ticks since `trace`
+        self.session.heed.append(self._heed)
         self.session.start()
         self.serve_until(lambda: bool(self.statuses) and self.statuses[-1].state == "off")
         self.session.send(L.ASK, L.ASK_TRACE_OFF)
         self.session.send(L.ASK, L.ASK_RATE, 60000)
         self.session.send(L.REQUEST, CLOSE)
         self.serve_until(self.closed)
-        self.serve_for(0.2)
+        self.serve_for(0.6)
+
+    def _heed(self, message: Message) -> None:
+        if isinstance(message, Status):
+            self.statuses.append(message)
+
+    def trace(self) -> None:
+        """Collect frames from here on; what came before is not repeated, so digests are not."""
+        self.session._ticks.add = lambda trace: self.frames.append(trace.frame)
+        self.session.send(L.ASK, L.ASK_TRACE_ON)
 
     def closed(self) -> bool:
         """Whether both gates are closed now."""

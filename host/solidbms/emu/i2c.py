@@ -44,12 +44,14 @@ class Bus:
     """One I2C block, its two pins, and the chips.
 
     held: somebody holds SDA low. cut_after: bytes that the next read still gets before the chip
-    falls silent (0xFF follows). stretch_after: likewise, but the chip holds the clock then.
+    falls silent (0xFF follows); on_cut: called then. stretch_after: likewise, but the chip
+    holds the clock.
     """
 
     def __init__(self, pico: Pico, block: int, scl: int, sda: int, chips: Chips) -> None:
         self.chips = chips
         self.cut_after: int | None = None
+        self.on_cut: Callable[[], None] = lambda: None
         self.stretch_after: int | None = None
         self._block: Any = pico.chip.i2c[block]
         self._scl, self._sda = pico.chip.pads[scl], pico.chip.pads[sda]
@@ -124,6 +126,7 @@ class Bus:
         if self.cut_after is not None:
             del answer[self.cut_after :]
             self.cut_after = None
+            self.on_cut()
         return answer
 
     def _write(self, value: int) -> None:

@@ -30,6 +30,7 @@ class Wired:
         self.alert = pads[ALERT]
         self._began_ns = 0.0
         self._gates = 0
+        self._held = False
         self._show()
 
     def start(self) -> None:
@@ -60,7 +61,8 @@ class Wired:
         self.alert.drive(False if self.world.chip.alert_active else None)
         self.pico.chip.adc.channel_values[0] = self.world.adc(0) >> 4
         held = _Chips(self.world).held()
-        if held != self.bus.held:
+        if held != self._held:  # the bus may be held by others than the world, too
+            self._held = held
             (self.bus.hold if held else self.bus.release)()
 
 
