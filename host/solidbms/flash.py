@@ -125,6 +125,8 @@ class _Flash:
             why = f"slot {idle} did not pass its boot test within {ANSWER_S:.0f} s"
         elif heard.console:
             why = f"slot {idle} ended"
+        elif heard.other:
+            why = "firmware of another version than this host's answers"
         back = f"slot {keep} runs again" if keep else "there is no other: mend it and flash again"
         self.state = f"unplug it and plug it in again: {back}"
         words: list[str] = []

