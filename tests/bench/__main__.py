@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import partial
+from pathlib import Path
 
-from bench import speed
+from bench import emulated, speed
 from bench.c_reference import Mismatch
-from bench.figures import frame_to_gates, layout
+from bench.figures import Line, frame_to_gates, layout
+from solidbms.targets.emu import IMAGE
+
+TICK_MS = 50
 
 
 def main() -> None:
     """Print the tables; exit status 1 when the C does other work than the Python core."""
+    uf2 = os.environ.get(IMAGE)
     try:
-        lines, missing = frame_to_gates()
+        there = partial(emulated.frame_to_gates, Path(uf2)) if uf2 else None
+        lines, missing = frame_to_gates(there)
     except Mismatch as error:
         sys.exit(f"the C reference differs: {error}")
+    if uf2:
+        lines += _board(emulated.costs(Path(uf2)))
+    else:
+        print("MicroPython column skipped: UF2=path names an image, `make emu` says where it is had")
     print("emulated RP2040: median of quiet driving, worst of every row acting and recovering")
     print(layout(lines))
     if missing:
         print(missing)
     print()
     speed.main()
+
+
+def _board(costs: emulated.Costs) -> list[Line]:
+    """Return the lines of bench_1s on the emulated Pico, with the budgets of the design."""
+    period = TICK_MS * emulated.CLOCK_HZ // 1000
+    return [
+        Line("tick, bench_1s, bus and link included: median", costs.tick_median, None, period // 4),
+        Line("tick: worst of a scenario with a trip", costs.tick_worst, None, period // 4),
+        Line("of which garbage collection, worst", costs.gc_worst),
+        Line("boot: power-on to gates allowed", costs.boot, None, emulated.CLOCK_HZ),
+        Line("heap left, bytes", costs.heap_free),
+    ]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from bms.core.soc import FIELDS as SOC_FIELDS
 from bms.core.soc import Soc
 from bms.core.status import FIELDS as STATUS_FIELDS
 from bms.core.status import Status
-from bms.core.switch import ACK, BOOT, CLEAR, DSG_ON, NONE, STATE, Switch
+from bms.core.switch import ACK, BOOT, CHG_ON, CLEAR, DSG_ON, NONE, STATE, Switch
 from bms.core.switch import FIELDS as SWITCH_FIELDS
 
 
@@ -37,7 +37,8 @@ class Core:
 
     def period_ms(self):
         """Return how long the tick that starts now should take."""
-        fast = self.switch.closed() or self.switch.v[STATE] == BOOT
+        v = self.switch.v
+        fast = v[CHG_ON] or v[DSG_ON] or v[STATE] == BOOT
         return self.pack.tick_ms if fast else self.pack.idle_tick_ms
 
     def protect(self):

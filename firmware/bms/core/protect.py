@@ -30,16 +30,16 @@ class Protect:
         self.v = array("i", [0] * (STRIDE * len(R.ROWS)))
         self.charger_ua = pack.charger_ua
         self.recover_ms = pack.recover_ms
-        # One tuple a row, made once: place in `v`, signal, side, limit and release (both turned so
-        # that larger is worse), delay, shed, and the row itself.
+        # One tuple a row, made once: place in `v`, signal, side and limit (turned so that larger is
+        # worse) for the quick look; then release (turned too), delay, shed and the row itself.
         self.table = []
         for r, row in enumerate(R.ROWS):
             side = row[R.SIDE]
             limit, release, delay_ms, shed_ms = pack.rule(r)
             limit *= side
             release *= side
-            entry = (STRIDE * r, row[R.SIGNAL], side, limit, release, delay_ms, shed_ms, row)
-            self.table.append(entry)
+            rest = (release, delay_ms, shed_ms, row)
+            self.table.append((STRIDE * r, row[R.SIGNAL], side, limit, rest))
         self.blocked = R.BOTH
         self.shed_left_ms = NO_SHED
         self.latched = 0
@@ -66,12 +66,13 @@ class Protect:
         self.shed_left_ms = NO_SHED
         self.latched = 0
         self.warned = False
-        for k, s, side, limit, release, delay_ms, shed_ms, row in self.table:
+        for k, s, side, limit, rest in self.table:
             phase = v[k]
             believed = all_trusted or trust >> s & 1
             x = sig[s] * side
             if believed and not phase and x <= limit:
                 continue  # most rows, most ticks
+            release, delay_ms, shed_ms, row = rest
             if not closed and row[R.WHEN] == R.CLOSED:
                 crossed = False
                 inside = True
