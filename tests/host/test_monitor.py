@@ -61,7 +61,7 @@ def test_it_shows_what_the_pack_says(pack, tmp_path):
                       "-20 .. 60 degC", "3.841 V"):  # fmt: skip
             assert words in drawn, words
         assert "2.80 .. 4.20 V" in shown(app, "cells")
-        assert "connected" in events(app)
+        await soon(pilot, lambda: "connected" in events(app))
         pack.words.update(
             state=W.SHEDDING, shed_left_ms=7400, acted_low=1 << 10 | 1 << 9, chg_on=0
         )
@@ -97,7 +97,7 @@ def test_nobody_there_is_said_clearly_until_somebody_is(tmp_path):
         await soon(pilot, lambda: "OFF" in shown(app, "head"))
         made.end()
         await soon(pilot, lambda: "NOBODY ANSWERS" in shown(app, "head"))
-        assert "disconnected" in events(app)
+        await soon(pilot, lambda: "disconnected" in events(app))
 
     drive(tmp_path, steps)
 

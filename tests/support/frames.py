@@ -27,8 +27,10 @@ def frames(data: bytes) -> list[tuple[int, int, bytes]]:
     """Return (type, sequence, payload) of every frame in these bytes."""
     decoder = L.Decoder()
     found = []
-    for byte in data:
-        if decoder.feed(byte):
+    at = 0
+    while at < len(data):
+        at = decoder.feed(data, at, len(data))
+        if decoder.size >= 0:
             body = decoder.body
             found.append((body[1], body[2], bytes(body[L.HEAD : L.HEAD + decoder.size])))
     return found

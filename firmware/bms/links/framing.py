@@ -53,57 +53,60 @@ _GOOD = const(0x2144DF1C)  # CRC-32 of anything with its own CRC-32 behind it
 class Decoder:
     """Bytes to frames; anything that is no frame is passed over.
 
-    `body` holds the last frame until the next byte comes: version, type, sequence, and `size`
-    bytes of payload. `bad` counts what stood between flags and was no frame.
+    After `feed`: `size` is -1, or a frame has just ended and that many bytes of payload stand in
+    `body` behind version, type and sequence. `bad` counts what stood between flags and was none.
     """
 
     def __init__(self):
         self.body = bytearray(_BODY_MAX)
-        self.size = 0
+        self.size = -1
         self.bad = 0
         self._n = -1  # bytes of the frame under way, -1: none, wait for a flag
         self._turn = 0
 
-    def feed(self, byte):
-        """Take one byte, 0 to 255; return whether it ends a whole frame."""
+    def feed(self, buffer, at, end):
+        """Take the bytes from `at` up to `end`, or to the end of a frame; return how far."""
+        body = self.body
         n = self._n
-        if byte == FLAG:
-            whole = n >= HEAD + _CRC and not self._turn
-            if whole and crc32(memoryview(self.body)[:n]) == _GOOD:
-                self.size = n - HEAD - _CRC
+        turn = self._turn
+        self.size = -1
+        while at < end and self.size < 0:
+            byte = buffer[at]
+            at += 1
+            if byte == FLAG:
+                if n >= HEAD + _CRC and not turn and crc32(memoryview(body)[:n]) == _GOOD:
+                    self.size = n - HEAD - _CRC
+                elif n > 0:  # two flags in a row are no loss
+                    self.bad = (self.bad + 1) & 0xFFFF
+                n = turn = 0
+            elif n < 0:
+                pass
+            elif byte == _ESCAPE and not turn:
+                turn = _TURN
+            elif n == _BODY_MAX:  # longer than any frame
+                self.bad = (self.bad + 1) & 0xFFFF
+                n = -1
+                turn = 0
             else:
-                whole = False
-                self._lose(n)
-            self._n = self._turn = 0
-            return whole
-        if byte == _ESCAPE and not self._turn:
-            self._turn = _TURN
-        elif n == _BODY_MAX:
-            self._lose(n)  # longer than any frame
-        elif n >= 0:
-            self.body[n] = byte ^ self._turn
-            self._turn = 0
-            self._n = n + 1
-        return False
-
-    def _lose(self, n):
-        # Two flags in a row are no loss; one frame is lost once.
-        if n > 0:
-            self.bad = (self.bad + 1) & 0xFFFF
-        self._n = -1
-        self._turn = 0
+                body[n] = byte ^ turn
+                turn = 0
+                n += 1
+        self._n = n
+        self._turn = turn
+        return at
 
 
 class Encoder:
-    """Frames into a ring of bytes that is made once; `take` hands them on."""
+    """Frames into a ring of bytes that is made once; `fill` hands them on, stuffed."""
 
     def __init__(self, size):
-        """size: bytes of the ring; a frame needs up to 416."""
-        self.ring = bytearray(size)
+        """size: bytes of the ring; a frame needs its payload and 8."""
         self.used = 0
         self.seq = 0  # of the next frame; one that found no room leaves a gap
+        self._ring = bytearray(size)  # of every frame: its length, then its bytes
         self._first = 0
-        self._body = bytearray(_BODY_MAX)
+        self._left = 0  # bytes of the frame that is being handed on
+        self._body = bytearray(1 + _BODY_MAX)
 
     def put(self, kind, payload):
         """Add one frame whole, or return False: no room, or too long."""
@@ -111,44 +114,54 @@ class Encoder:
         body = self._body
         seq = self.seq
         self.seq = (seq + 1) & 0xFF
-        if n > HEAD + PAYLOAD_MAX:
+        ring = self._ring
+        size = len(ring)
+        if n > HEAD + PAYLOAD_MAX or self.used + n + _CRC + 1 > size:
             return False
-        body[0] = VERSION
-        body[1] = kind
-        body[2] = seq
-        body[HEAD:n] = payload
-        body[n : n + _CRC] = crc32(memoryview(body)[:n]).to_bytes(_CRC, "little")
-        return self._stuff(n + _CRC)
-
-    def _stuff(self, n):
-        ring = self.ring
-        body = self._body
-        end = len(ring)
-        at = (self._first + self.used) % end
-        room = end - self.used - 2
-        if room < n:
-            return False
-        ring[at] = FLAG
-        for k in range(n):
-            byte = body[k]
-            if byte < _TURN or _ESCAPE <= byte <= FLAG:
-                at = at + 1 if at + 1 < end else 0
-                ring[at] = _ESCAPE
-                byte ^= _TURN
-                room -= 1
-            room -= 1
-            if room < 0:
-                return False
-            at = at + 1 if at + 1 < end else 0
-            ring[at] = byte
-        at = at + 1 if at + 1 < end else 0
-        ring[at] = FLAG
-        self.used = end - room
+        body[0] = n + _CRC
+        body[1] = VERSION
+        body[2] = kind
+        body[3] = seq
+        body[HEAD + 1 : n + 1] = payload
+        crc = crc32(memoryview(body)[1 : n + 1])
+        body[n + 1 : n + 1 + _CRC] = crc.to_bytes(_CRC, "little")
+        n += 1 + _CRC
+        at = (self._first + self.used) % size
+        before = min(n, size - at)  # the end of the ring, and the rest at its start
+        ring[at : at + before] = body[:before]
+        ring[: n - before] = body[before:n]
+        self.used += n
         return True
 
-    def take(self):
-        """Return the oldest byte; only while `used`."""
-        byte = self.ring[self._first]
-        self._first = self._first + 1 if self._first + 1 < len(self.ring) else 0
-        self.used -= 1
-        return byte
+    def fill(self, buffer):
+        """Put stuffed bytes into a buffer of three or more; return how many."""
+        ring = self._ring
+        size = len(ring)
+        first = self._first
+        used = self.used
+        left = self._left
+        full = len(buffer) - 3  # a byte may take two, and the flag
+        n = 0
+        while n <= full and used:
+            byte = ring[first]
+            first = first + 1 if first + 1 < size else 0
+            used -= 1
+            if not left:
+                left = byte
+                buffer[n] = FLAG
+                n += 1
+                continue
+            if byte < _TURN or _ESCAPE <= byte <= FLAG:
+                buffer[n] = _ESCAPE
+                n += 1
+                byte ^= _TURN
+            buffer[n] = byte
+            n += 1
+            left -= 1
+            if not left:
+                buffer[n] = FLAG
+                n += 1
+        self._first = first
+        self.used = used
+        self._left = left
+        return n

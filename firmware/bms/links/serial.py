@@ -15,9 +15,10 @@ from bms.core.fixed import ticks_diff
 from bms.links import framing as L
 from bms.links.news import News, schema
 
-BYTES_IN = const(64)  # a call
-BYTES_OUT = const(96)
+BYTES_IN = const(32)  # a call
+BYTES_OUT = const(32)
 RING = const(1024)
+_CHUNK = const(16)  # bytes handed over at once
 STATUS_MS = const(200)
 _STATUS_MIN_MS = const(20)
 _STATUS_MAX_MS = const(60000)
@@ -43,7 +44,7 @@ class SerialLink:
     """One port, one host."""
 
     def __init__(self, stream, bms, info, rig=None):
-        """stream: `readable()`, `read_byte()` (-1 for none), `writable()`, `write_byte(byte)`.
+        """stream: `receive(buffer)` and `send(buffer, at, end)` as `Console` has them.
 
         bms: its `core`, `mailbox.put` and `board.ticks_ms` are used. info: its `info()` gives
         (key, value) of what HELLO tells beside the pack's own. rig: absent from a pack in use;
@@ -60,11 +61,16 @@ class SerialLink:
         self.status_ms = STATUS_MS
         self.decoder = L.Decoder()
         self.out = L.Encoder(RING)
+        self._in_chunk = bytearray(_CHUNK)
+        self._out_chunk = bytearray(_CHUNK)
+        self._at = self._end = 0  # what of it is still to send
         self._parts = self.core.parts()
         self._tracing = False
         self._events = 0
         self._status_at = self._cells_at = self.core.frame.v[F.T_MS]
         self._status_due = self._cells_due = True
+        self._schema = schema().to_bytes(4, "little")
+        self._drawn = _limits(self.core.pack)
         self._hello = []  # payloads of HELLO still to send
         self._last_request = (-1, 0)  # sequence, code
         self._last_ms = 0
@@ -88,23 +94,42 @@ class SerialLink:
 
     def pump(self):
         """Take what came in, send what waits; return whether the port would do more at once."""
-        stream = self.stream
-        feed = self.decoder.feed
-        into = self.bytes_in
-        while into and stream.readable():
-            byte = stream.read_byte()
-            if byte < 0:
-                break
-            into -= 1
-            if feed(byte):
-                self._took()
+        into = self._receive()
         self._fill()
-        out = self.out
-        most = self.bytes_out
-        while most and out.used and stream.writable():
-            stream.write_byte(out.take())
-            most -= 1
-        return not (into and most)
+        return self._send() or not into
+
+    def _receive(self):
+        """Return how many of the bytes of a call did not come."""
+        chunk = self._in_chunk
+        decoder = self.decoder
+        left = self.bytes_in
+        while left > 0:
+            n = self.stream.receive(chunk)
+            at = 0
+            while at < n:
+                at = decoder.feed(chunk, at, n)
+                if decoder.size >= 0:
+                    self._took()
+            left -= n
+            if n < len(chunk):
+                break
+        return max(left, 0)
+
+    def _send(self):
+        """Return whether a call's bytes were sent and more wait."""
+        chunk = self._out_chunk
+        left = self.bytes_out
+        while left > 0:
+            if self._at == self._end:
+                self._at = 0
+                self._end = self.out.fill(chunk)
+            at = self.stream.send(chunk, self._at, min(self._end, self._at + left))
+            left -= at - self._at
+            stalled = at == self._at
+            self._at = at
+            if stalled:
+                return False
+        return bool(self._at < self._end or self.out.used)
 
     def _tell(self, kind, argument):
         self._events = (self._events + 1) & 0xFFFF
@@ -179,24 +204,20 @@ class SerialLink:
 
     def _introduce(self):
         # A board may have a lot to say of its errors: last, where it may be cut.
-        pack = self.core.pack
-        lines = [("rules", len(R.ROWS)), ("cells", pack.cells)]
-        for key, rule in _DRAWN:
-            for r in range(len(R.ROWS)):
-                if R.ROWS[r][R.ID] == rule:
-                    lines.append((key, pack.rule(r)[0]))
-        lines.extend(self.info.info())
-        text = ""
-        for key, value in lines:
+        text = self._drawn
+        for key, value in self.info.info():
             text += "%s=%s\n" % (key, str(value).replace("\n", " "))
         text = text.encode()
         count = min((len(text) + _TEXT - 1) // _TEXT, _TEXTS_MAX)
-        head = schema().to_bytes(4, "little")
+        head = self._schema
         return [head + bytes((k, count)) + text[_TEXT * k : _TEXT * (k + 1)] for k in range(count)]
 
 
 class Console:
-    """MicroPython's own console as the stream of a link: USB on a board, stdin and stdout."""
+    """MicroPython's own console as the stream of a link: USB on a board, stdin and stdout.
+
+    Neither waits: the port is asked before every single byte.
+    """
 
     def __init__(self):
         self._in = sys.stdin.buffer
@@ -205,29 +226,51 @@ class Console:
         self._poll_in.register(sys.stdin, select.POLLIN)
         self._poll_out = select.poll()
         self._poll_out.register(sys.stdout, select.POLLOUT)
-        self._byte = bytearray(1)
+        self._one = bytearray(1)
 
-    def readable(self):
-        """Return whether a byte has come."""
-        for ready in self._poll_in.ipoll(0):
-            return bool(ready[1] & select.POLLIN)
-        return False
+    def receive(self, buffer):
+        """Fill the buffer with what has come; return how many bytes."""
+        ipoll = self._poll_in.ipoll
+        readinto = self._in.readinto
+        one = self._one
+        come = select.POLLIN
+        n = 0
+        while n < len(buffer):
+            for _, event in ipoll(0):
+                if event & come:
+                    break
+            else:
+                break
+            if not readinto(one):
+                break  # the end of a pipe
+            buffer[n] = one[0]
+            n += 1
+        return n
 
-    def read_byte(self):
-        """Return the byte that has come, -1 at the end of a pipe."""
-        return self._byte[0] if self._in.readinto(self._byte) else -1
-
-    def writable(self):
-        """Return whether a byte would be taken without waiting."""
-        for ready in self._poll_out.ipoll(0):
-            return bool(ready[1] & select.POLLOUT)
-        return False
-
-    def write_byte(self, byte):
-        """Hand on one byte."""
-        self._byte[0] = byte
-        self._out.write(self._byte)
+    def send(self, buffer, at, end):
+        """Send from the buffer, from `at` up to `end`; return how far the port took it."""
+        ipoll = self._poll_out.ipoll
+        write = self._out.write
+        free = select.POLLOUT
+        while at < end:
+            for _, event in ipoll(0):
+                if event & free:
+                    break
+            else:
+                break
+            write(buffer, at, 1)
+            at += 1
+        return at
 
 
 def _bytes(value, n):
     return (value & 0xFFFFFFFF).to_bytes(n, "little")
+
+
+def _limits(pack):
+    text = "rules=%d\ncells=%d\n" % (len(R.ROWS), pack.cells)
+    for key, rule in _DRAWN:
+        for r in range(len(R.ROWS)):
+            if R.ROWS[r][R.ID] == rule:
+                text += "%s=%d\n" % (key, pack.rule(r)[0])
+    return text

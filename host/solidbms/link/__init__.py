@@ -29,7 +29,7 @@ __all__ = [
 _ASK_AGAIN_S = 0.5
 _REPLY_S = 0.4
 _TRIES = 4  # within 2 s: after that the firmware takes a repeat for a new request
-_RING = 4096
+_RING = 256
 _SAID_MAX = 4000
 
 
@@ -51,6 +51,7 @@ class Port:
         self._wire = wire
         self._decoder = L.Decoder()
         self._encoder = L.Encoder(_RING)
+        self._chunk = bytearray(_RING)
         self._encoder.seq = os.urandom(1)[0]  # two programs in a row are not taken for one
         self._since_flag = bytearray()
         self._known = False  # HELLO came, and its schema is ours
@@ -65,12 +66,14 @@ class Port:
         LinkError when the firmware is another one than this host knows.
         """
         found: list[Message] = []
-        for byte in self._wire.read(timeout_s):
-            if self._decoder.feed(byte):
+        data = self._wire.read(timeout_s)
+        for k in range(len(data)):
+            self._decoder.feed(data, k, k + 1)
+            if self._decoder.size >= 0:
                 self._since_flag.clear()
                 self._add(found)
             else:
-                self._listen(byte)
+                self._listen(data[k])
         return found
 
     def send(self, kind: int, code: int, argument: int = 0, seq: int | None = None) -> int:
@@ -80,7 +83,7 @@ class Port:
             encoder.seq = seq
         sent = encoder.seq
         encoder.put(kind, bytes((code,)) + (argument & 0xFFFFFFFF).to_bytes(4, "little"))
-        self._wire.write(bytes(encoder.take() for _ in range(encoder.used)))
+        self._wire.write(bytes(self._chunk[: encoder.fill(self._chunk)]))
         return sent
 
     def hello(self, timeout_s: float = 3.0) -> Hello:

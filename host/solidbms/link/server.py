@@ -61,23 +61,21 @@ class _Client:
         self.socket = sock
         self.gone = False
         self._in = bytearray()
-        self._at = 0
         self._out = bytearray()
         self.link = SerialLink(self, bms, info, rig)
         self.link.bytes_in = self.link.bytes_out = _WAITING_MAX
 
-    def readable(self) -> bool:
-        return self._at < len(self._in)
+    def receive(self, buffer: bytearray) -> int:
+        data = self._in[: len(buffer)]
+        buffer[: len(data)] = data
+        del self._in[: len(data)]
+        return len(data)
 
-    def read_byte(self) -> int:
-        self._at += 1
-        return self._in[self._at - 1]
-
-    def writable(self) -> bool:
-        return len(self._out) < _WAITING_MAX
-
-    def write_byte(self, byte: int) -> None:
-        self._out.append(byte)
+    def send(self, buffer: bytearray, at: int, end: int) -> int:
+        if len(self._out) >= _WAITING_MAX:
+            return at
+        self._out += buffer[at:end]
+        return end
 
     def serve(self, step: Callable[[], Any]) -> None:
         """Read, let the link work, write; nothing here waits."""
@@ -85,8 +83,7 @@ class _Client:
             with contextlib.suppress(BlockingIOError):
                 data = self.socket.recv(_WAITING_MAX)
                 self.gone = not data
-                self._in[:] = data
-                self._at = 0
+                self._in += data
             step()
             with contextlib.suppress(BlockingIOError):
                 del self._out[: self.socket.send(self._out)]

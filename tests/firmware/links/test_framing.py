@@ -15,7 +15,7 @@ from solidbms.schema import ROOT
 from solidbms.targets import unix
 from support.frames import frame, frames
 
-WORST = 2 * (L.HEAD + L.PAYLOAD_MAX + 4) + 2
+ROOM = L.PAYLOAD_MAX + 8  # of the longest frame
 # Bytes that mean something, and any others.
 TRICKY = st.sampled_from([0x7E, 0x7D, 0x5E, 0x5D, 0x03, 0x04, 0x00, 0x20, 0x0A, 0xFF])
 NOISE = st.lists(TRICKY | st.integers(0, 255), max_size=300).map(bytes)
@@ -24,10 +24,19 @@ FRAME = st.tuples(st.integers(0, 255), PAYLOAD)
 
 
 def encoded(kind: int, payload: bytes, seq: int = 0) -> bytes:
-    encoder = L.Encoder(WORST)
+    encoder = L.Encoder(ROOM)
     encoder.seq = seq
     assert encoder.put(kind, payload)
-    return bytes(encoder.take() for _ in range(encoder.used))
+    return drained(encoder)
+
+
+def drained(encoder: L.Encoder, size: int = 1000, most: int = 1000) -> bytes:
+    """Take out what waits, `size` bytes at a time, about `most` bytes in all."""
+    stream = bytearray()
+    buffer = bytearray(size)
+    while len(stream) < most and (n := encoder.fill(buffer)):
+        stream += buffer[:n]
+    return bytes(stream)
 
 
 @given(FRAME, st.integers(0, 255))
@@ -65,7 +74,7 @@ def test_a_frame_cut_short_is_dropped_and_the_next_one_is_not(sent, after, data)
 @given(NOISE)
 def test_noise_is_no_frame_and_never_more_than_one_loss_a_flag(noise):
     decoder = L.Decoder()
-    assert not any(decoder.feed(byte) for byte in noise)
+    assert decoder.feed(noise, 0, len(noise)) == len(noise) and decoder.size == -1
     assert decoder.bad <= len(noise)
 
 
@@ -101,50 +110,66 @@ def test_what_is_no_frame_is_passed_over(stream):
 def test_losses_are_counted_once():
     decoder = L.Decoder()
     damaged = frame(1, b"x").replace(b"x", b"y")
-    for byte in b"noise before any flag" + damaged + damaged + frame(1, b"x"):
-        decoder.feed(byte)
+    stream = b"noise before any flag" + damaged + damaged + frame(1, b"x")
+    assert decoder.feed(stream, 0, len(stream)) == len(stream) and decoder.size == 1
     assert decoder.bad == 2
 
 
+@given(st.lists(FRAME, max_size=4), st.data())
+def test_it_does_not_matter_in_which_pieces_bytes_come(sent, data):
+    stream = b"".join(data.draw(NOISE) + encoded(*one) for one in sent)
+    decoder = L.Decoder()
+    found = []
+    at = 0
+    while at < len(stream):
+        end = min(at + data.draw(st.integers(1, 40)), len(stream))
+        while at < end:
+            at = decoder.feed(stream, at, end)
+            if decoder.size >= 0:
+                found.append((decoder.body[1], decoder.size))
+    assert found == [(kind, len(payload)) for kind, payload in sent]
+
+
 def test_sequence_counts_frames_that_found_no_room_too():
-    encoder = L.Encoder(40)
+    encoder = L.Encoder(30)
     room = [encoder.put(1, b"fifteen letters") for _ in range(3)]
     assert room == [True, False, False]
-    first = bytes(encoder.take() for _ in range(encoder.used))
+    first = drained(encoder)
     assert encoder.put(1, b"")
-    again = bytes(encoder.take() for _ in range(encoder.used))
+    again = drained(encoder)
     assert [seq for _, seq, _ in frames(first + again)] == [0, 3]
 
 
-@given(st.lists(st.tuples(FRAME, st.integers(0, WORST)), max_size=30))
+@given(st.lists(st.tuples(FRAME, st.integers(0, 400), st.integers(3, 40)), max_size=30))
 def test_a_ring_that_is_full_spoils_nothing(sent):
-    encoder = L.Encoder(WORST + 50)
-    stream = bytearray()
+    encoder = L.Encoder(ROOM + 50)
+    stream = b""
     kept = []
-    for one, drained in sent:
+    for one, most, size in sent:
         if encoder.put(*one):
             kept.append(one)
-        assert 0 <= encoder.used <= len(encoder.ring)
-        stream += bytes(encoder.take() for _ in range(min(drained, encoder.used)))
-    stream += bytes(encoder.take() for _ in range(encoder.used))
-    assert [(kind, payload) for kind, _, payload in frames(bytes(stream))] == kept
+        assert 0 <= encoder.used <= ROOM + 50
+        stream += drained(encoder, size, most)
+    stream += drained(encoder, 3, 10**6)
+    assert [(kind, payload) for kind, _, payload in frames(stream)] == kept
+    assert encoder.used == 0 and encoder.put(1, b"more")
 
 
 def test_a_payload_too_long_is_refused():
     assert not L.Encoder(4096).put(1, bytes(L.PAYLOAD_MAX + 1))
-    assert L.Encoder(WORST).put(1, bytes(L.PAYLOAD_MAX))
+    assert L.Encoder(ROOM).put(1, bytes(L.PAYLOAD_MAX))
 
 
 ON_A_BOARD = """
 from bms.links.framing import Decoder, Encoder
-encoder, decoder = Encoder(500), Decoder()
+encoder, decoder, chunk = Encoder(500), Decoder(), bytearray(16)
 for k in range(40):
     assert encoder.put(k, bytes([k * j & 255 for j in range(5 * k)]))
     while encoder.used:
-        byte = encoder.take()
-        print("%02x" % byte, end="")
-        if decoder.feed(byte):
-            print(" ", decoder.body[1], decoder.size)
+        n = encoder.fill(chunk)
+        print("".join("%02x" % byte for byte in chunk[:n]), end="")
+        assert decoder.feed(chunk, 0, n) == n
+    print(" ", decoder.body[1], decoder.size)
 assert decoder.bad == 0
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
 from itertools import pairwise
 from typing import Any
 
@@ -26,34 +25,27 @@ ROW = {row[ID]: k for k, row in enumerate(ROWS)}
 
 
 class Wire:
-    """The stream of a link: `send` what it reads, `got` what it wrote."""
+    """The stream of a link: `come` is what it reads, `got` what it wrote."""
 
     def __init__(self) -> None:
-        self.waiting: deque[int] = deque()
+        self.waiting = bytearray()
         self.wrote = bytearray()
-        self.open = True
-        self.asked = 0
+        self.takes = 1 << 30  # bytes from now on
 
-    def send(self, data: bytes) -> None:
-        self.waiting.extend(data)
+    def come(self, data: bytes) -> None:
+        self.waiting += data
 
-    def readable(self) -> bool:
-        self.asked = 1
-        return bool(self.waiting)
+    def receive(self, buffer: bytearray) -> int:
+        n = min(len(buffer), len(self.waiting))
+        buffer[:n] = self.waiting[:n]
+        del self.waiting[:n]
+        return n
 
-    def read_byte(self) -> int:
-        assert self.asked == 1, "read without asking"
-        self.asked = 0
-        return self.waiting.popleft()
-
-    def writable(self) -> bool:
-        self.asked = 2
-        return self.open
-
-    def write_byte(self, byte: int) -> None:
-        assert self.asked == 2, "written without asking"
-        self.asked = 0
-        self.wrote.append(byte)
+    def send(self, buffer: bytearray, at: int, end: int) -> int:
+        n = min(end - at, self.takes)
+        self.takes -= n
+        self.wrote += buffer[at : at + n]
+        return at + n
 
     def got(self) -> list[tuple[int, bytes]]:
         found = [(kind, payload) for kind, _, payload in frames(bytes(self.wrote))]
@@ -92,7 +84,7 @@ class Linked(Rig):
         return self.wire.got()
 
     def ask(self, data: bytes, ticks: int = 2) -> list[tuple[int, bytes]]:
-        self.wire.send(data)
+        self.wire.come(data)
         return self.ticks(ticks)
 
 
@@ -260,7 +252,7 @@ def test_the_schema_is_of_every_name(monkeypatch):
 
 
 def test_a_bounded_number_of_bytes_a_call(rig):
-    rig.wire.send(bytes(1000))
+    rig.wire.come(bytes(1000))
     rig.link.pump()
     assert len(rig.wire.waiting) == 1000 - BYTES_IN
     rig.link._hello = [bytes(200)] * 5
@@ -279,22 +271,22 @@ def test_pump_says_whether_there_is_more_to_do(rig):
         pass
     assert not rig.link.out.used
     assert not rig.link.pump()
-    rig.wire.send(bytes(BYTES_IN))
+    rig.wire.come(bytes(BYTES_IN))
     assert rig.link.pump()
     assert not rig.link.pump()
-    rig.wire.open = False
-    rig.wire.send(command(L.ASK, L.ASK_HELLO))
+    rig.wire.takes = 0
+    rig.wire.come(command(L.ASK, L.ASK_HELLO))
     assert not rig.link.pump(), "a port that takes nothing is nothing to wait for"
 
 
 def test_a_port_that_takes_nothing_costs_nothing(rig):
-    rig.wire.open = False
+    rig.wire.takes = 0
     for _ in range(200):
         rig.tick(W.OPEN)
         rig.tick(W.CLOSE)
     assert rig.wire.wrote == b"" and rig.link.out.used <= RING
     assert rig.bms.links == [rig.link] and rig.commanded == (1, 1)
-    rig.wire.open = True
+    rig.wire.takes = 1 << 30
     rig.shunt_code = -5000
     got = rig.ticks(40)
     told = statuses(got)
@@ -307,11 +299,21 @@ def test_a_port_that_takes_nothing_costs_nothing(rig):
     assert last - numbers[-1] > 100, "losses show in the numbers"
 
 
-def test_the_end_of_a_pipe_is_no_byte(rig):
-    rig.wire.readable = lambda: True
-    rig.wire.read_byte = lambda: -1
-    rig.ticks(5)
-    assert rig.bms.links == [rig.link]
+@given(st.lists(st.integers(0, 50), min_size=20, max_size=60))
+def test_a_port_may_take_any_number_of_bytes(takes):
+    rig = Linked()
+    for k, most in enumerate(takes):
+        rig.wire.takes = most
+        rig.tick(W.OPEN if k & 1 else W.CLOSE)
+    rig.wire.takes = 1 << 30
+    for _ in range(60):
+        rig.tick()
+    wrote = bytes(rig.wire.wrote)
+    decoder = L.Decoder()
+    at = 0
+    while at < len(wrote):
+        at = decoder.feed(wrote, at, len(wrote))
+    assert decoder.bad == 0 and frames(wrote)
 
 
 # In.
@@ -406,7 +408,7 @@ def test_garbage_opens_no_gate_and_loses_no_link(pieces):
     garbage = b"".join(pieces)
     rig = Linked()
     rig.close()
-    rig.wire.send(garbage)
+    rig.wire.come(garbage)
     rig.ticks(len(garbage) // BYTES_IN + 3)
     assert rig.failures == [] and rig.commanded == (1, 1) and rig.core.status.overruns == 0
     assert rig.bms.mailbox.seq == 1
