@@ -47,8 +47,9 @@ class Battery:
     """A pack, read in the background.
 
     Every property is what the pack said last. Look at `stale` before relying on one: it is True
-    when nothing has come for a second, and while the port is gone (`connected` False). A serial
-    port or directory is looked for again until `close`. Leaving changes nothing on the pack.
+    when nothing new has come for a second, and while the port is gone (`connected` False). A
+    serial port or directory is looked for again until `close`. Leaving changes nothing on the
+    pack.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Battery:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the last Status came."""
+        """Seconds since the last Status that was a new one."""
         return time.monotonic() - self._heard_s
 
     @property
@@ -254,8 +255,9 @@ class Battery:
     def _heard(self, status: Status) -> None:
         with self._changed:
             began = not self._connected
+            if began or self.status is None or status["t_ms"] != self.status["t_ms"]:
+                self._heard_s = time.monotonic()
             self.status = status
-            self._heard_s = time.monotonic()
             self._connected = True
             self.error = ""
             self._changed.notify_all()

@@ -104,6 +104,15 @@ def test_silence_makes_it_stale_and_a_word_fresh_again(pack, tmp_path):
         assert until(lambda: not battery.stale)
 
 
+def test_a_status_that_stands_still_is_stale_too(pack, tmp_path):
+    with Battery(tmp_path) as battery:
+        pack.stuck = True
+        assert until(lambda: battery.stale)
+        assert battery.connected
+        pack.stuck = False
+        assert until(lambda: not battery.stale)
+
+
 def test_a_pack_that_goes_and_comes_back(tmp_path):
     events: list[Event] = []
     first = ServedPack(tmp_path, state=W.ON, shed_left_ms=4000)

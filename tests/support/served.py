@@ -27,7 +27,8 @@ class ServedPack(threading.Thread):
         super().__init__(daemon=True)
         self.words = words
         self.asked: list[int] = []
-        self.quiet = False
+        self.quiet = False  # says nothing
+        self.stuck = False  # says the same again and again
         self.over = False
         self.server = Server(BLOB, self.asked.append, {"pack": "p"}, directory, 1.0)
         self.core = Core(Pack(BLOB))
@@ -37,6 +38,8 @@ class ServedPack(threading.Thread):
         parts = self.core.parts()
         while not self.over:
             self.core.frame.v[T_MS] += 20
+            if not self.stuck:
+                self.words["t_ms"] = self.core.frame.v[T_MS]
             for name, value in self.words.items():
                 self.core.status.v[NAMES.index(name)] = value
             self.core.switch.v[W.STATE] = self.words.get("state", 0)
