@@ -13,6 +13,7 @@ from rp2040py.rp2040 import RP2040
 from solidbms.emu import mends
 from solidbms.emu.pads import Pad
 from solidbms.emu.pio import Pio
+from solidbms.emu.sio import Sio
 
 _PIO_IRQ = (IRQ.PIO0_IRQ0, IRQ.PIO1_IRQ0)
 _MEMORY = tuple(f"{do}_uint{bits}" for do in ("read", "write") for bits in (8, 16, 32))
@@ -56,13 +57,20 @@ class Chip(RP2040):
     stall, want_reset: the machine's, who lets the core stand still or start anew.
     """
 
+    # At each access the compiled core asks whether a subclass has a method of its own, and binds
+    # its own only to compare. Found unbound in a slot, it takes a third of the time.
+    __slots__ = _MEMORY
+
     flash_ns: dict[int, float]
 
     def __init__(self, stall: Callable[[float], None], want_reset: Callable[[], None]) -> None:
         self.hide_pio = False
+        for name in _MEMORY:
+            setattr(self, name, getattr(RP2040, name))
         super().__init__()
         self.stall, self.want_reset = stall, want_reset
         self.logger = Quiet()
+        self.sio = Sio(self)
         self.pio = [Pio(self, f"PIO{k}", irq, k) for k, irq in enumerate(_PIO_IRQ)]
         self.peripherals[0x50200], self.peripherals[0x50300] = self.pio
         memory: Any = _Memory(self)
@@ -123,9 +131,3 @@ class Chip(RP2040):
     def load(self, offset: int, data: bytes) -> None:
         """Put data into flash."""
         self.flash[offset : offset + len(data)] = data
-
-
-for name in _MEMORY:
-    # At each access the compiled core looks whether a subclass has a method of its own, and binds
-    # one only to look: found unbound, it takes half the time of a whole instruction less.
-    setattr(Chip, name, staticmethod(getattr(RP2040, name)))
