@@ -26,7 +26,7 @@ def main() -> None:
     if uf2:
         lines += _board(emulated.costs(Path(uf2)))
     else:
-        print("MicroPython column skipped: UF2=path names an image, `make emu` says where it is had")
+        print("MicroPython column skipped: UF2=path names an image (see make emu)")
     print("emulated RP2040: median of quiet driving, worst of every row acting and recovering")
     print(layout(lines))
     if missing:
@@ -39,7 +39,7 @@ def _board(costs: emulated.Costs) -> list[Line]:
     """Return the lines of bench_1s on the emulated Pico, with the budgets of the design."""
     period = TICK_MS * emulated.CLOCK_HZ // 1000
     return [
-        Line("tick, bench_1s, bus and link included: median", costs.tick_median, None, period // 4),
+        Line("tick, bench_1s with bus and link: median", costs.tick_median, None, period // 4),
         Line("tick: worst of a scenario with a trip", costs.tick_worst, None, period // 4),
         Line("of which garbage collection, worst", costs.gc_worst),
         Line("boot: power-on to gates allowed", costs.boot, None, emulated.CLOCK_HZ),
