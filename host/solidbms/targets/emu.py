@@ -30,6 +30,7 @@ _NS = 1e9
 _BOOT_S = 20.0
 _SILENT_S = 3.0  # longer than the slowest tick by far
 _WAIT_S = 0.1
+_STATUS_MS = 5000  # the trace tells all: each Status costs a tenth of a second's emulation
 _LAST_LINE_S = 0.3
 
 
@@ -149,8 +150,9 @@ class Session:
         self.send(L.ASK, L.ASK_HELLO)
         while not self.info:
             self.serve(_WAIT_S)
-        for code in (L.ASK_TRACE_ON, L.ASK_GO):
-            seq = self.send(L.ASK, code)
+        asks = ((L.ASK_RATE, _STATUS_MS), (L.ASK_TRACE_ON, 0), (L.ASK_GO, 0))
+        for code, argument in asks:
+            seq = self.send(L.ASK, code, argument)
             while seq not in self._replies:
                 self.serve(_WAIT_S)
             if self._replies[seq] != L.RESULTS[L.TAKEN]:

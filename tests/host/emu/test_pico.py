@@ -61,6 +61,21 @@ else:
     assert 400e6 < board.resets[1].t_ns < 430e6
 
 
+def test_run_pin_starts_it_anew_and_says_so(uf2: Path) -> None:
+    program = """
+import machine, time
+if machine.mem32[0x40064008] & 1 << 16:  # CHIP_RESET: HAD_RUN
+    print('end')
+time.sleep(1)
+"""
+    board = pico(uf2, program)
+    board.boot()
+    board.run_for(50e6)
+    board.reset()
+    said(board)
+    assert [reset.cause for reset in board.resets] == ["power", "run pin"]
+
+
 def test_core_stands_still_while_a_sector_is_erased(uf2: Path) -> None:
     program = """
 import rp2, time
