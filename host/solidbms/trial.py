@@ -31,8 +31,11 @@ def gates_closed(place: str) -> bool:
     try:
         # The first one may have waited in a buffer since a while ago.
         while heard < 2 and time.monotonic() < end:
-            for byte in wire.read(0.1):
-                if decoder.feed(byte) and decoder.body[1] == L.STATUS and decoder.size >= 16:
+            data = wire.read(0.1)
+            at = 0
+            while at < len(data):
+                at = decoder.feed(data, at, len(data))
+                if decoder.size >= 16 and decoder.body[1] == L.STATUS:
                     closed = any(struct.unpack_from("<2i", decoder.body, L.HEAD + 8))
                     heard += 1
     except OSError as error:
@@ -50,7 +53,7 @@ class Heard:
     passed: bool = False
     other: bool = False  # firmware answers whose names are not this host's
     console: bool = False  # nothing runs
-    port: bool = False  # the port was there
+    port: bool = False  # the port is there
     said: str = ""  # last line that the board printed
     boot: str = ""  # tests of the slot that was wanted
     info: dict[str, str] = field(default_factory=dict)  # of HELLO
@@ -76,6 +79,7 @@ def watch(find: Callable[[], str], wanted: str, limit_s: float, go: bool = False
             place = find()
             wire = SerialWire(place)
         except (LookupError, LinkError):
+            heard.port = False
             time.sleep(0.1)
             continue
         heard.port = True
