@@ -116,7 +116,7 @@ def main():
 
     sys.path.insert(0, "slots/" + slot)
     try:
-        import start
+        import start  # pyright: ignore[reportMissingImports] - of the slot
 
         start.main(commit)
     except Exception as error:

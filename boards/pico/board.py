@@ -70,7 +70,7 @@ class Board:
         self.code_ok = commit is not None
         self.began_ms = ticks_ms()
         self.errors = []  # lost features, for who asks
-        self.gates = self.link = self.bms = None
+        self.link = None
         self.gates_ok = self.pins_ok = False
         self.ticking = False
         # Last: what fails from here on ends in `stopped`.
@@ -181,7 +181,8 @@ class Board:
 
     def stopped(self):
         """Open the gates and leave the board to its console: nobody feeds the watchdog."""
-        if self.gates is not None:
-            self.gates.set(0, 0)
+        gates = getattr(self, "gates", None)
+        if gates is not None:  # it may have failed before there were any
+            gates.set(0, 0)
         machine.mem32[_WATCHDOG_CTRL_CLEAR] = _WATCHDOG_ENABLE
         micropython.kbd_intr(3)

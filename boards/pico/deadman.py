@@ -22,10 +22,10 @@ _PULL = 0x8080  # pull noblock
 
 
 # Names of the assembler, which the decorator gives.
+# ruff: noqa: F821
+# pyright: reportUndefinedVariable=false, reportCallIssue=false
 @asm_pio(out_init=PIO.OUT_LOW, set_init=PIO.OUT_LOW)
 def edges():
-    # ruff: noqa: F821
-    # pyright: reportUndefinedVariable=false
     pull(block)  # armed: how many edges
     mov(x, osr)
     label("edge")

@@ -63,7 +63,7 @@ class Rig:
     def erase(self, argument):
         # The last block of the file system, written back as it was: nothing is lost.
         flash = rp2.Flash()
-        count = flash.ioctl(4, 0)
+        count = flash.ioctl(4, 0) or 0
         kept = bytearray(_SECTOR)
         flash.readblocks(count - 1, kept)
         flash.ioctl(6, count - 1)

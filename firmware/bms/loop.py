@@ -97,14 +97,14 @@ class Bms:
         board = self.board
         # After the gates a failure costs its feature, never the pack. Limits and SoC are needed:
         # a rule warns and sheds, and a clear request tries again. A link is not.
-        if not self._flags & F.FEATURE_LOST:
-            try:
-                core.estimate()
-            except Exception as error:
+        if core.request == CLEAR:
+            self._flags &= ~F.FEATURE_LOST
+        try:
+            core.estimate()
+        except Exception as error:
+            if not self._flags & F.FEATURE_LOST:
                 self._flags |= F.FEATURE_LOST
                 board.failed(error)
-        elif core.request == CLEAR:
-            self._flags &= ~F.FEATURE_LOST
         for link in self.links:
             try:
                 link.step()

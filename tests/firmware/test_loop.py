@@ -7,6 +7,7 @@ import pytest
 from bms.core import frame as F
 from bms.core.pack import Pack
 from bms.core.rules import ID, ROWS
+from bms.core.status import FIELDS
 from bms.core.switch import (
     ACK,
     BOOT,
@@ -323,6 +324,22 @@ def test_a_lost_estimate_sheds_and_never_drops(pack):
     assert 10_000 - 150 <= board.now - began <= 10_000 + 300  # the last sleep is idle
     assert state(bms) == TRIPPED
     assert board.failures == [error]  # told once, not a tick
+
+
+def test_status_goes_on_when_a_feature_is_lost(pack):
+    board, bms = started(pack)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("asked for by the test")
+
+    bms.core.soc.step = broken
+    before = bms.core.status.v[0]
+    for _ in range(3):
+        bms.cycle()
+    assert len(board.failures) == 1
+    named = dict(zip((name for name, _ in FIELDS), bms.core.status.v, strict=True))
+    assert named["t_ms"] == bms.core.frame.v[F.T_MS] > before
+    assert named["state"] == SHEDDING and 0 < named["shed_left_ms"] < 10_000
 
 
 def test_a_lost_estimate_stays_lost_until_a_person_clears_it(pack):

@@ -2,7 +2,7 @@
 
 from binascii import crc32
 
-from bms.core.frame import FLAGS, Frame
+from bms.core.frame import FEATURE_LOST, FLAGS, Frame
 from bms.core.limits import FIELDS as LIMITS_FIELDS
 from bms.core.limits import Limits
 from bms.core.plausible import FIELDS as SIGNAL_FIELDS
@@ -59,11 +59,15 @@ class Core:
         switch.step(frame, sig, self.rules, request)
 
     def estimate(self):
-        """After the gates: SoC, limits, Status."""
+        """After the gates: SoC and limits, unless they were lost, and Status in any case."""
+        frame = self.frame
         sig = self.plausible.v
-        self.soc.step(self.frame, sig)
-        self.limits.step(sig, self.rules)
-        self.status.publish(self.frame, sig, self.rules, self.switch, self.soc, self.limits)
+        try:
+            if not frame.v[FLAGS] & FEATURE_LOST:
+                self.soc.step(frame, sig)
+                self.limits.step(sig, self.rules)
+        finally:
+            self.status.publish(frame, sig, self.rules, self.switch, self.soc, self.limits)
 
     def parts(self):
         """Return the arrays of one record, in order: Frame, states, Status.
