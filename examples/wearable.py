@@ -12,7 +12,7 @@ import asyncio
 
 from bms.core.limits import DISCHARGE_MA
 from bms.core.soc import BOUND_PPM, SOC_PPM
-from bms.core.switch import ACK, CLOSE, SHEDDING, STATE
+from bms.core.switch import ACK, BOOT, CLOSE, SHEDDING, STATE
 from machine import Pin  # pyright: ignore[reportMissingModuleSource]
 
 MOTOR_PIN = 16
@@ -48,17 +48,19 @@ async def tell(pack):
         await asyncio.sleep_ms(5000)
 
 
-async def both(pack):
-    """Tick and beat side by side; ask for power once the boot test has passed."""
-    motor = Pin(MOTOR_PIN, Pin.OUT, value=0)
-    ticking = asyncio.create_task(pack.task())
-    await asyncio.sleep_ms(1000)
+async def power(pack):
+    """Ask for power once the boot test has passed."""
+    while pack.core.switch.v[STATE] == BOOT:
+        await asyncio.sleep_ms(50)
     ask(pack, CLOSE)
-    asyncio.create_task(beat(pack, motor))
-    asyncio.create_task(tell(pack))
-    await ticking  # what ends the pack ends the program
+
+
+async def everything(pack):
+    """Tick, and do the rest beside it; what ends one of them ends the program."""
+    motor = Pin(MOTOR_PIN, Pin.OUT, value=0)
+    await asyncio.gather(pack.task(), power(pack), beat(pack, motor), tell(pack))
 
 
 def main(pack):
     """Run until the pack ends."""
-    asyncio.run(both(pack))
+    asyncio.run(everything(pack))

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from solidbms.link.server import Server
 
 # A replay has no expectation to pass: it is scored.
+OUTPUTS = (
+    "link.json", "ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html",
+)  # fmt: skip
 VERDICTS = {"run": "pass", "replay": "scored"}
 
 Progress = Callable[[float, str], None]  # share done, one live line
@@ -51,7 +54,7 @@ def prepare(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "pack.bin").write_bytes(b"")
-        for name in ("link.json", "ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"):
+        for name in OUTPUTS:
             with contextlib.suppress(FileNotFoundError):
                 (directory / name).unlink()
     except OSError as error:
@@ -65,7 +68,8 @@ def execute(
 ) -> dict[str, Any]:
     """Run a job on a target, write every output, return the summary.
 
-    link: serve the link of a board meanwhile, in real time times this. Ctrl-C ends the run early: what was simulated is kept, and the summary says so.
+    link: serve the link of a board meanwhile, in real time times this. Ctrl-C ends the run early:
+    what was simulated is kept, and the summary says so.
     """
     prepare(directory)
     pack_path = directory / "pack.bin"

@@ -30,8 +30,8 @@ class Protect:
         self.v = array("i", [0] * (STRIDE * len(R.ROWS)))
         self.charger_ua = pack.charger_ua
         self.recover_ms = pack.recover_ms
-        # One tuple a row, made once: place in `v`, signal, side and limit (turned so that larger is
-        # worse) for the quick look; then release (turned too), delay, shed and the row itself.
+        # One tuple a row, made once: place in `v`, signal, side and limit (turned so that larger
+        # is worse) for the quick look; then release (turned too), delay, shed and the row itself.
         self.table = []
         for r, row in enumerate(R.ROWS):
             side = row[R.SIDE]
