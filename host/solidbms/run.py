@@ -26,10 +26,10 @@ from solidbms.world import World
 if TYPE_CHECKING:
     from solidbms.link.server import Server
 
-# A replay has no expectation to pass: it is scored.
 OUTPUTS = (
     "link.json", "ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html",
 )  # fmt: skip
+# A replay has no expectation to pass: it is scored.
 VERDICTS = {"run": "pass", "replay": "scored"}
 
 Progress = Callable[[float, str], None]  # share done, one live line
