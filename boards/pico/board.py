@@ -13,7 +13,7 @@ from bms.core.switch import BOOT, STATE
 from bms.drivers.ina228 import Ina228
 from bms.drivers.ntc import Ntc
 from bms.links.serial import Console, SerialLink
-from deadman import Gates
+from deadman import Gates, Guarded
 
 try:
     from rig import Rig
@@ -92,6 +92,7 @@ class Board:
             self.gates = Gates(CHARGE_PIN, DISCHARGE_PIN, ALERT_PIN)
             self.bus = bus.Bus(0, SDA_PIN, SCL_PIN)
             adcs = [machine.ADC(NTC_PINS[k]) for k in range(pack.temps)]
+        sys.modules["machine"] = Guarded(machine, self.gates)  # type: ignore
         return [Ina228(self.bus, pack)] + [Ntc(adcs[k], pack, k) for k in range(pack.temps)]
 
     def tested(self):

@@ -8,6 +8,8 @@ A feed replaces the count and never adds to it: the FIFO is looked at before eve
 several feeds at once last one edge longer each. RP2040 data sheet, sections 3.4 and 3.5.
 """
 
+from time import ticks_diff, ticks_ms
+
 import micropython
 from machine import Pin
 from rp2 import PIO, StateMachine, asm_pio
@@ -68,13 +70,17 @@ class Gate:
             if not self.machine.tx_fifo():
                 self.machine.put(FEED_EDGES)
         else:
-            self.machine.active(0)
-            self.machine.exec(_SET_LOW)
+            self.stop()
         self.on = on
 
     def dropped(self):
         """Return whether it is commanded closed and the state machine holds it open."""
-        return self.on and self.machine.rx_fifo() != 0
+        return self.on and (self.machine.rx_fifo() or not self.machine.active())
+
+    def stop(self):
+        """Open it at once; commanded closed or not, it stays open until armed again."""
+        self.machine.active(0)
+        self.machine.exec(_SET_LOW)
 
     def _arm(self):
         machine = self.machine
@@ -115,17 +121,58 @@ class Gates:
         self.alert = Pin(alert_pin, Pin.IN, Pin.PULL_UP)
         self.charge = Gate(0, charge_pin, self.alert)
         self.discharge = Gate(1, discharge_pin, self.alert)
+        self.fed_ms = ticks_ms()
 
     def set(self, chg_on, dsg_on):
         """Command both; whoever commands 1 feeds. Ctrl-C works only with both open."""
         micropython.kbd_intr(-1 if chg_on or dsg_on else 3)
         self.charge.set(chg_on)
         self.discharge.set(dsg_on)
+        self.fed_ms = ticks_ms()
 
     def dropped(self):
         """Return whether hardware holds open what is commanded closed."""
+        # A clock that slept comes back with edges left to make: too late is too late.
+        if ticks_diff(ticks_ms(), self.fed_ms) > HOLD_MS:
+            self.stop()
         return self.charge.dropped() or self.discharge.dropped()
+
+    def stop(self):
+        """Open both at once, whatever is commanded."""
+        self.charge.stop()
+        self.discharge.stop()
 
     def test(self):
         """Return whether both gates do as told."""
         return self.charge.test() and self.discharge.test()
+
+
+class Guarded:
+    """The module `machine` as a program beside the firmware gets it.
+
+    Sleep stops the clock of the dead-man, and waking would let it go on where it was: the gates
+    open first. Another clock would make its count last longer: refused.
+    """
+
+    def __init__(self, machine, gates):
+        self._machine = machine
+        self._gates = gates
+
+    def __getattr__(self, name):
+        return getattr(self._machine, name)
+
+    def lightsleep(self, *args):
+        """Open the gates, then sleep as machine.lightsleep does."""
+        self._gates.stop()
+        self._machine.lightsleep(*args)
+
+    def deepsleep(self, *args):
+        """Open the gates, then sleep as machine.deepsleep does."""
+        self._gates.stop()
+        self._machine.deepsleep(*args)
+
+    def freq(self, *args):
+        """Return the clock in Hz; ValueError for another one."""
+        if args:
+            raise ValueError("the dead-man counts on the clock as it is")
+        return self._machine.freq()

@@ -80,7 +80,6 @@ def test_erase_of_400_ms(closed: Closed) -> None:
     assert not seen.closed_again
 
 
-@pytest.mark.xfail(strict=True, reason="the clock comes back with edges left to make")
 def test_lightsleep(closed: Closed) -> None:
     def act() -> Seen:
         closed.break_it("lightsleep", 300)
