@@ -17,9 +17,10 @@ class Bms:
     flags of the boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
     `gates.dropped()` tells that hardware holds open what is commanded closed; `ticks_ms()` is the
     clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
-    whoever hears of the pack, each with a `step()`; `failed(error)` hears of a lost feature or
-    link; `ticked()` is the last of a whole tick; `sleep_until(t_ms, mailbox)` rests, leaves in the
-    mailbox what was asked meanwhile, and returns whether to go on.
+    whoever hears of the pack, each with a `step()` that returns whether it had something to tell;
+    `failed(error)` hears of a lost feature or link; `ticked()` is the last of a whole tick;
+    `sleep_until(t_ms, mailbox)` rests, leaves in the mailbox what was asked meanwhile, and returns
+    whether to go on.
     """
 
     def __init__(self, board, pack):
@@ -105,14 +106,17 @@ class Bms:
             if not self._flags & F.FEATURE_LOST:
                 self._flags |= F.FEATURE_LOST
                 board.failed(error)
+        busy = False
         for link in self.links:
             try:
-                link.step()
+                busy = link.step() or busy
             except Exception as error:
                 self.links = [other for other in self.links if other is not link]
                 board.failed(error)
+        # Garbage in a tick that has little else to do, if one comes soon.
         self._ticks += 1
-        if self._ticks % _GC_EVERY == 0:
+        if (self._ticks >= _GC_EVERY and not busy) or self._ticks >= 2 * _GC_EVERY:
+            self._ticks = 0
             collect()
         period_ms = core.period_ms()
         # Late by more than a tick, or a clock that ran back: begin anew from here.

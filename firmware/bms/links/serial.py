@@ -77,7 +77,10 @@ class SerialLink:
         self.news = News(self.core, self._tell)
 
     def step(self):
-        """Once a tick, after Status is published: tell what is new, then `pump`."""
+        """Once a tick, after Status is published: tell what is new, then `pump`.
+
+        Return whether there was something to tell.
+        """
         now = self.core.frame.v[F.T_MS]
         if self.news.step() or not 0 <= ticks_diff(now, self._status_at) < self.status_ms:
             self._status_at = now
@@ -90,7 +93,9 @@ class SerialLink:
             if self._tracing:
                 words = bytes(self.core.frame.v) + digest.to_bytes(4, "little")
                 self.out.put(L.TRACE, words)
+        busy = bool(self._status_due or self.out.used)
         self.pump()
+        return busy
 
     def pump(self):
         """Take what came in, send what waits; return whether the port would do more at once."""
