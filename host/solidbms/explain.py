@@ -27,6 +27,8 @@ def explain(name: str) -> tuple[str, bool]:
     lines += ["", "Ledger"]
     for part in ledger.missing(file):
         lines.append(f"  lacks {part.name}: stands in: {part.stands_in}; remains: {part.cost}")
+    for part in ledger.conditional(file):
+        lines.append(f"  has {part.name}, which rests on {part.rests_on}")
     for rule, highest, why in ledger.tightened(file, cell.limits.model_dump()):
         lines.append(f"  tightened: rules.{rule} at most {highest:g} ({why}); attended use only")
     lines += [

@@ -9,12 +9,14 @@ from solidbms.schema import PackFile
 
 @dataclass(frozen=True)
 class Part:
-    """A protection part: its key in `[parts]`, and what to say when it is missing."""
+    """A protection part: its key in `[parts]`, what to say when it is missing, and, for one that
+    only holds on a condition, what to say when it is there."""
 
     key: str
     name: str
     stands_in: str
     cost: str
+    rests_on: str = ""
 
 
 PARTS = (
@@ -33,7 +35,9 @@ PARTS = (
     Part("ideal_diode", "diode that bypasses an open charge FET",
          "nothing", "discharge with charging blocked heats the charge FET's body diode"),
     Part("dead_man", "dead-man gate drive",
-         "gates opened by any exception", "a hung processor keeps its gates"),
+         "gates opened by any exception", "a hung processor keeps its gates",
+         "a capacitor at the terminals: without it a chopping load holds the charge pumps up "
+         "(boards/pico/parts.md, C5)"),
 )  # fmt: skip
 
 # What a bench pack gives up for arming without an answer to a welded FET: (rule, key of the cell,
@@ -47,6 +51,11 @@ BENCH = (
 def missing(file: PackFile) -> list[Part]:
     """Return the parts that this pack lacks."""
     return [part for part in PARTS if not getattr(file.parts, part.key)]
+
+
+def conditional(file: PackFile) -> list[Part]:
+    """Return the parts that this pack has and that hold on a condition."""
+    return [part for part in PARTS if getattr(file.parts, part.key) and part.rests_on]
 
 
 def errors(file: PackFile) -> list[str]:

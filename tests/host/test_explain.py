@@ -21,6 +21,7 @@ def test_bench_pack():
     for row in rules.ROWS:
         assert re.search(rf"^  {row[rules.ID]} ", text, re.M)
     assert "lacks dead-man gate drive" not in text
+    assert "has dead-man gate drive, which rests on a capacitor" in text
     assert "lacks fuse" in text
     assert "above 25 A of discharge (asked for 25); the gates drop within 17 ms" in text
     assert "above 4.4 V (asked for 4.4)" in text
