@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from solidbms.image import BoardFile, build_image, find_board
 from solidbms.link import LinkError
-from solidbms.mpboard import BoardError, BoardLost, Finder, Session
+from solidbms.mpboard import BoardAway, BoardError, BoardLost, Finder, Session
 from solidbms.packc import compile_pack
 from solidbms.slots import Failed, Say, Slots
 from solidbms.trial import Heard, gates_closed, watch
@@ -51,9 +51,7 @@ def install(
         line = "stopped"
     except BoardError as error:
         line = "its file system is full" if error.number == _ENOSPC else f"on the board: {error}"
-    except LookupError:
-        line = "the board is gone"
-    except (Failed, BoardLost, LinkError) as error:
+    except (Failed, BoardAway, BoardLost, LinkError) as error:
         line = str(error)
     with _uninterrupted():
         print(f"{line}; {job.abandon()}", file=sys.stderr)
@@ -99,7 +97,8 @@ class _Flash:
             self.session.enter(tries=1)
             self.session.reset()
         except (BoardLost, BoardError):
-            return f"{state}; unplug it and plug it in again"
+            # One that never let go may have a gate closed: no time to take its power.
+            return f"{state}; unplug it and plug it in again" if self.slots else state
         finally:
             self._close()
         return state
@@ -132,7 +131,7 @@ class _Flash:
         words: list[str] = []
         try:
             words = self._open(self.find()).words()
-        except (BoardLost, BoardError, LookupError):
+        except (BoardAway, BoardLost, BoardError):
             self._close()
             if keep and heard.slot == keep:
                 self.state = back

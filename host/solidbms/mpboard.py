@@ -63,6 +63,10 @@ class BoardLost(Exception):
     """The board does not answer any more: one line."""
 
 
+class BoardAway(Exception):
+    """The board's port is not there: one line."""
+
+
 class BoardError(Exception):
     """A statement failed on the board: one line; `number` is that of an OSError."""
 
@@ -89,7 +93,7 @@ class Session:
         """
         for left in reversed(range(tries)):
             try:
-                with _lost("the board does not let go of its console"):
+                with _lost("the board does not let go of its console, a gate may be closed"):
                     self._transport.enter_raw_repl(soft_reset=False, timeout_overall=_ENTER_S)
                 break
             except BoardLost:
@@ -150,8 +154,8 @@ class Finder:
         self._found = False
 
     def __call__(self) -> str:
-        """Return the port. BadInput the first time, when it is not clear which; LookupError while
-        a board that was there is away."""
+        """Return the port. BadInput the first time, when it is not clear which; BoardAway while a
+        board that was there is not."""
         if self._found and self._serial is None:
             assert self._port
             return self._port
@@ -164,13 +168,16 @@ class Finder:
             port = self._only()
             self._port = port.device
             self._serial = port.serial_number
+        else:
+            same = (port.serial_number for port in comports() if port.device == self._port)
+            self._serial = next(same, None)
         return self._port
 
     def _again(self) -> str:
         for port in comports():
             if port.serial_number == self._serial:
                 return port.device
-        raise LookupError
+        raise BoardAway("the board is gone")
 
     def _only(self) -> ListPortInfo:
         ids = self._board.usb

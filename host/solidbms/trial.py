@@ -12,6 +12,7 @@ from bms.links import framing as L
 
 from solidbms.link import Hello, LinkError, Port, Status
 from solidbms.link.places import SerialWire
+from solidbms.mpboard import BoardAway
 
 LISTEN_S = 1.2  # an idle pack sends a Status every 250 ms
 _ASK_S = 0.3
@@ -29,7 +30,8 @@ def gates_closed(place: str) -> bool:
     closed, heard = False, 0
     end = time.monotonic() + LISTEN_S
     try:
-        # The first one may have waited in a buffer since a while ago.
+        # Asked, it sends one at once. The first one may have waited in a buffer since a while ago.
+        Port(wire, place).send(L.ASK, L.ASK_HELLO)
         while heard < 2 and time.monotonic() < end:
             data = wire.read(0.1)
             at = 0
@@ -70,7 +72,7 @@ def watch(find: Callable[[], str], wanted: str, limit_s: float, go: bool = False
     """Wait for what a start comes to: until the slot that is wanted has passed its boot test,
     until another answers or nothing runs any more, or for limit_s.
 
-    find: returns the port, raises LookupError while it is not there. go: tell a rig to start.
+    find: returns the port, raises BoardAway while it is not there. go: tell a rig to start.
     """
     heard = Heard()
     end = time.monotonic() + limit_s
@@ -78,7 +80,7 @@ def watch(find: Callable[[], str], wanted: str, limit_s: float, go: bool = False
         try:
             place = find()
             wire = SerialWire(place)
-        except (LookupError, LinkError):
+        except (BoardAway, LinkError):
             heard.port = False
             time.sleep(0.1)
             continue
