@@ -55,6 +55,7 @@ class Outcome:
         self.truth = np.array(world.truth, float).reshape(-1, 3)
         self.world_events = world.events
         self.witness = Witness(world, compiled.blob)
+        self.lag_ms = world.lag_ms
         self.t_ms = record.elapsed_ms
         self.state = record["status.state"]
         self.phases = {r.id: record[f"rule.{r.id}.phase"] for r in compiled.rules}
@@ -243,7 +244,8 @@ class Outcome:
 
     def _pins(self) -> dict[str, Any]:
         """Return the line that holds the gate pins against Status, tick by tick."""
-        wrong = np.flatnonzero(self.witness.gates_at(self.t_ms) != self._gates())
+        shown = self.witness.gates_at(self.t_ms + self.lag_ms)
+        wrong = np.flatnonzero(shown != self._gates())
         return {
             "what": "gate pins as Status says",
             "ok": not len(wrong),

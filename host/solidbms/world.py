@@ -81,6 +81,7 @@ class World:
         self.gate_log: list[tuple[int, int]] = [(0, 0)]
         self.readings = array("i")
         self.stopped = False
+        self.lag_ms = 0  # from a tick until its gates show, where a board keeps its own time
         self.dropped = False  # the dead-man holds open what is commanded closed
         self._commanded = 0
         self._asked: list[int] = []
@@ -131,9 +132,10 @@ class World:
             self.dropped = False
         elif self.pack.parts.dead_man and self.chip.alert_active:
             self.dropped = True
-        self._drive(0 if self.dropped else gates, self.elapsed_ms)
+        self.drive(0 if self.dropped else gates, self.elapsed_ms)
 
-    def _drive(self, gates: int, t_ms: int) -> None:
+    def drive(self, gates: int, t_ms: int) -> None:
+        """Let the gates be as they have been since t_ms: 1 charge, 2 discharge, 3 both."""
         if gates != self.gate_log[-1][1]:
             self.gate_log.append((t_ms, gates))
         self.fets.charge.gate = bool(gates & 1)
@@ -146,7 +148,7 @@ class World:
         late_ms = self.elapsed_ms - self._fed_ms - DEAD_MAN_MS
         if late_ms > 0 or self.chip.alert_active:
             self.dropped = True
-            self._drive(0, self.elapsed_ms - max(late_ms, 0))
+            self.drive(0, self.elapsed_ms - max(late_ms, 0))
 
     def sleep_until(self, t_ms: int) -> tuple[int, bool]:
         """Let time pass to t_ms (wrapping); return (request code or 0, whether to go on)."""

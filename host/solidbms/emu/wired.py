@@ -11,6 +11,7 @@ from solidbms.world import World
 
 SDA, SCL, ALERT, CHARGE, DISCHARGE = 4, 5, 6, 14, 15
 STEP_MS = 5  # of the world
+LAG_MS = 10  # from the readings of a tick to its gates, pumps and all: half the quickest tick
 _MS = 1e6  # in ns
 
 
@@ -24,6 +25,7 @@ class Wired:
     def __init__(self, pico: Pico, world: World) -> None:
         self.pico = pico
         self.world = world
+        world.lag_ms = LAG_MS
         pads = pico.chip.pads
         self.bus = Bus(pico, 0, SCL, SDA, _Chips(world))
         self.charge, self.discharge = Pump(pads[CHARGE]), Pump(pads[DISCHARGE])
@@ -54,7 +56,7 @@ class Wired:
         self._gates ^= bit
         burst = pump.bursts[-1]
         t_ns = burst.first_ns if closed else burst.last_ns + DECAY_NS
-        self.world._drive(self._gates, max(0, round((t_ns - self._began_ns) / _MS)))
+        self.world.drive(self._gates, max(0, round((t_ns - self._began_ns) / _MS)))
 
     def _show(self) -> None:
         """Put onto the pins what the world shows now."""
