@@ -49,6 +49,7 @@ class Seen:
         for t, ok in zip(t_ms.tolist(), cool.tolist(), strict=True):
             self.readings.extend((t, 18432, 0, COOL if ok else HOT_CODE, 1))
         pins = (rec["status.chg_on"] | rec["status.dsg_on"] << 1).tolist()
+        self.lag_ms = 0
         self.gate_log = [(0, 0), *zip(t_ms.tolist(), pins, strict=True)]
 
 

@@ -18,7 +18,7 @@ _MS = 1e6  # in ns
 class Wired:
     """Chip model on I2C0, thermistor on ADC0, alert pin, and both gates, which the world hears of.
 
-    The world stands still until `start`. It learns of a gate up to STEP_MS late, with the time at
+    The world stands still until `start`, at `began_ns`. It learns of a gate up to STEP_MS late, with the time at
     which it happened.
     """
 
@@ -30,14 +30,14 @@ class Wired:
         self.bus = Bus(pico, 0, SCL, SDA, _Chips(world))
         self.charge, self.discharge = Pump(pads[CHARGE]), Pump(pads[DISCHARGE])
         self.alert = pads[ALERT]
-        self._began_ns = 0.0
+        self.began_ns = 0.0
         self._gates = 0
         self._held = False
         self._show()
 
     def start(self) -> None:
         """Let the world's time run from here."""
-        self._began_ns = self.pico.now_ns
+        self.began_ns = self.pico.now_ns
         self.pico.every(STEP_MS * _MS, self._step)
 
     def _step(self) -> None:
@@ -56,7 +56,7 @@ class Wired:
         self._gates ^= bit
         burst = pump.bursts[-1]
         t_ns = burst.first_ns if closed else burst.last_ns + DECAY_NS
-        self.world.drive(self._gates, max(0, round((t_ns - self._began_ns) / _MS)))
+        self.world.drive(self._gates, max(0, round((t_ns - self.began_ns) / _MS)))
 
     def _show(self) -> None:
         """Put onto the pins what the world shows now."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bms.core import frame as F
 from bms.core.core import Core
 from bms.core.pack import Pack
 from bms.links import framing as L
@@ -30,6 +31,7 @@ _NS = 1e9
 _BOOT_S = 20.0
 _SILENT_S = 3.0  # longer than the slowest tick by far
 _WAIT_S = 0.1
+_SHOWN_MS = 25  # by the middle of a tick its gates show: bus, core, and a pump's decay
 _STATUS_MS = 5000  # the trace tells all: each Status costs a tenth of a second's emulation
 _LAST_LINE_S = 0.3
 
@@ -189,6 +191,9 @@ class Session:
         elif isinstance(message, Reply):
             self._replies[message.seq] = message.result
         elif isinstance(message, Trace):
+            if not self._ticks.count:
+                first_ms = message.frame[F.T_MS] - self.wired.began_ns / 1e6
+                self.world.lag_ms = round(first_ms) + _SHOWN_MS
             self._ticks.add(message)
             self._late()
         self._heard_ns = max(self._heard_ns, self.pico.now_ns)
