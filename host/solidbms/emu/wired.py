@@ -18,8 +18,8 @@ _MS = 1e6  # in ns
 class Wired:
     """Chip model on I2C0, thermistor on ADC0, alert pin, and both gates, which the world hears of.
 
-    The world stands still until `start`, at `began_ns`. It learns of a gate up to STEP_MS late, with the time at
-    which it happened.
+    The world stands still until `start`, at `began_ns`. It learns of a gate up to STEP_MS late,
+    with the time at which it happened.
     """
 
     def __init__(self, pico: Pico, world: World) -> None:
