@@ -176,7 +176,7 @@ class Board:
             import app  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             if "'app'" not in str(error):  # it is there and lacks something itself
-                raise
+                raise error
             return None
         return app.main
 
