@@ -32,7 +32,7 @@ NTC_PINS = (26, 27, 28)
 WATCHDOG_MS = 2000
 WATCHDOG_BOOT_MS = 8000  # until the first tick
 BOOT_MS = 10000  # a slot on trial that has not passed its boot test by then is given up
-_PUMP_MS = 5  # between two looks at the link while resting
+_PUMP_MS = 10  # between two looks at the link while resting
 
 # RP2040 data sheet: section 2.12.8, CHIP_RESET; 4.7.6, WATCHDOG CTRL, REASON and SCRATCH4, into
 # which the SDK writes this word when it arms the watchdog for anything but a reset by command.

@@ -132,7 +132,7 @@ class _Watch:
             self._last = limits
             charge_ma, discharge_ma = np.frombuffer(limits, "<i4")
             self.world.limits_a = (charge_ma / 1e3, discharge_ma / 1e3)
-        if self.writer.ticks % 64 == 0 and time.monotonic() >= self.next:
+        if time.monotonic() >= self.next:
             self.next = time.monotonic() + 0.2
             self.progress(*self._line(tick))
         if self.server is not None:

@@ -92,14 +92,14 @@ class World:
 
     def read(self, address: int, register: int, length: int) -> bytes:
         """Answer a register read; OSError as the bus reports it."""
-        self._bus(address)
+        self.probe(address)
         if register == 0x3F and self._active("chip", "wrong_chip"):
             return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
         return self.chip.read(register, length)
 
     def write(self, address: int, register: int, data: bytes) -> None:
         """Take a register write; OSError as the bus reports it."""
-        self._bus(address)
+        self.probe(address)
         self.chip.write(register, data)
 
     def adc(self, channel: int) -> int:
@@ -181,7 +181,8 @@ class World:
     def _deaf(self) -> bool:
         return any(f.active and f.where in ("bus", "chip") for f in self.faults)
 
-    def _bus(self, address: int) -> None:
+    def probe(self, address: int) -> None:
+        """Do nothing where an address answers; OSError as the bus reports it where not."""
         if address != self.chip.address or (self.faults and self._active("bus", "nack")):
             raise OSError(EIO)
         if self.faults and self._active("bus", "stuck_bus"):

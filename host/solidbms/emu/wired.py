@@ -73,7 +73,7 @@ class _Chips:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.probe = world._bus
+        self.probe = world.probe
         self.read = world.read
         self.write = world.write
 
