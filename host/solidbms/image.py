@@ -89,20 +89,28 @@ def _compiled(board: BoardFile, sources: dict[str, Path]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
 
         def one(item: tuple[str, Path]) -> bytes:
-            return _compile(board, *item, Path(scratch) / item[0].replace("/", "-"))
+            path, folded = item
+            return _compile(board, path, sources[path], folded)
 
-        built = pool.map(one, sources.items())
+        # Folded one by one: CPython 3.11 does not parse in several threads.
+        scripts = {path: Path(scratch) / path.replace("/", "-") for path in sources}
+        for path, folded in scripts.items():
+            folded.write_text(_folded(sources[path]), encoding="utf-8")
+        built = pool.map(one, scripts.items())
         return {path[:-2] + "mpy": data for path, data in zip(sources, built, strict=True)}
 
 
-def _compile(board: BoardFile, path: str, source: Path, out: Path) -> bytes:
-    """Return a module as bytecode or native code; `path` is what tracebacks call it."""
-    native = path[:-3].replace("/", ".") in board.native
-    folded = out.with_suffix(".py")
+def _folded(source: Path) -> str:
     try:
-        folded.write_text(fold(source.read_text(encoding="utf-8")), encoding="utf-8")
+        return fold(source.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise BadInput(f"{shown(source)}: line {error.lineno}: {error.msg}") from None
+
+
+def _compile(board: BoardFile, path: str, source: Path, folded: Path) -> bytes:
+    """Return a module as bytecode or native code; `path` is what tracebacks call it."""
+    native = path[:-3].replace("/", ".") in board.native
+    out = folded.with_suffix(".mpy")
     command = [
         _mpy_cross(), f"-march={board.arch}", f"-msmall-int-bits={board.small_int_bits}",
         "-X", f"emit={'native' if native else 'bytecode'}", "-s", path, "-o", str(out),

@@ -110,7 +110,7 @@ def declared(w: Work) -> str:
     numbers |= {f"PACK_{name.upper()}": getattr(pack, name) for name in layout.FIELDS}
     lines = [f"#define {name} ({value})" for name, value in numbers.items()]
     lines += ["", "static const Row rows[ROWS] = {"]
-    for _, signal, side, limit, release, delay_ms, shed_ms, row in core.rules.table:
+    for _, signal, side, limit, (release, delay_ms, shed_ms, row) in core.rules.table:
         lines.append(
             f"    {{.limit = {limit}, .release = {release}, .delay_ms = {delay_ms}, "
             f".shed_ms = {shed_ms}, .signal = {signal}, .side = {side}, "
