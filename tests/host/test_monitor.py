@@ -115,7 +115,7 @@ def test_old_values_are_said_to_be_old(pack, tmp_path):
 
 def test_a_simulation_and_its_picture(tmp_path):
     path = tmp_path / "monitor.svg"
-    screenshot("sim:robot_warned@40", path, lambda battery: battery.shed_left_s is not None)
+    screenshot("sim:robot_warned@8", path, lambda battery: battery.shed_left_s is not None)
     picture = path.read_text().replace("&#160;", " ")
     for words in ("SHEDDING", "SoC", "cell 1", "on-&gt;shedding", "ack"):
         assert words in picture, words
