@@ -4,8 +4,11 @@
 
 The firmware calls `main` with the running pack (`bms.loop.Bms`). Every number of the pack is an
 integer with its unit in the name, as docs/formats.md lists them; your own tasks must give way
-(`await`) at least every tick, 50 ms: whoever holds the processor longer than 150 ms lets the
-dead-man drop the gates.
+(`await`) at least every tick, 50 ms: whoever holds the processor longer than 145 ms lets the
+dead-man drop the gates. So with gates closed: no `print` (it waits up to 500 ms for a host that
+has stopped reading), no file written (an erase takes up to 400 ms). Pins 4, 5, 6, 14, 15, 26 and
+the second PIO block (state machines 4 to 7) are the pack's. If a task ends in an error, the pack
+warns, waits ten seconds and opens.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ import asyncio
 from bms.core.limits import DISCHARGE_MA
 from bms.core.soc import BOUND_PPM, SOC_PPM
 from bms.core.switch import ACK, BOOT, CLOSE, SHEDDING, STATE
+from board import reset_cause
 from machine import Pin  # pyright: ignore[reportMissingModuleSource]
 
 MOTOR_PIN = 16
@@ -49,7 +53,9 @@ async def tell(pack):
 
 
 async def power(pack):
-    """Ask for power once the boot test has passed."""
+    """Ask for power once the boot test has passed; after a crash that is for a person to do."""
+    if reset_cause() == "watchdog":
+        return  # it may have been a trip that wanted a person: a reset forgets it
     while pack.core.switch.v[STATE] == BOOT:
         await asyncio.sleep_ms(50)
     ask(pack, CLOSE)

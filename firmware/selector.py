@@ -109,9 +109,13 @@ def main():
         reset()
 
     def commit(passed):
-        if trial and passed:
-            write(slot)
-        elif spare and not passed:
+        nonlocal trial, spare
+        if passed:
+            # From here on a crash is no reason to give the slot up.
+            if trial:
+                note(slot)
+            trial = spare = None
+        elif spare:
             fall_back("did not pass its boot test")
 
     sys.path.insert(0, "slots/" + slot)

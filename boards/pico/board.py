@@ -32,6 +32,7 @@ NTC_PINS = (26, 27, 28)
 WATCHDOG_MS = 2000
 WATCHDOG_BOOT_MS = 8000  # until the first tick
 BOOT_MS = 10000  # a slot on trial that has not passed its boot test by then is given up
+_ERRORS = 4
 _PUMP_MS = 10  # between two looks at the link while resting
 
 # RP2040 data sheet: section 2.12.8, CHIP_RESET; 4.7.6, WATCHDOG CTRL, REASON and SCRATCH4, into
@@ -71,7 +72,7 @@ class Board:
         self.began_ms = ticks_ms()
         self.errors = []  # lost features, for who asks
         self.link = None
-        self.gates_ok = self.pins_ok = False
+        self.gates_tested = self.gates_ok = self.pins_ok = False
         self.ticking = False
         # Last: what fails from here on ends in `stopped`.
         self.watchdog = machine.WDT(timeout=WATCHDOG_BOOT_MS)
@@ -96,9 +97,14 @@ class Board:
         return [Ina228(self.bus, pack)] + [Ntc(adcs[k], pack, k) for k in range(pack.temps)]
 
     def tested(self):
-        """Return what the boot test found of code, gate path and pins."""
-        self.gates_ok = self.gates.test()
-        self.pins_ok = bool(self.bus.idle_high and self.gates.alert.value())
+        """Return what the boot test found of code, gate path (once) and pins (each time).
+
+        A chip that still tells of a limit, or holds the bus, lets go at its first reading.
+        """
+        if not self.gates_tested:
+            self.gates_tested = True
+            self.gates_ok = self.gates.test()
+        self.pins_ok = self.pins_ok or bool(self.bus.idle() and self.gates.alert.value())
         flags = F.CODE_OK if self.code_ok else 0
         return flags | F.PINS_OK if self.gates_ok and self.pins_ok else flags
 
@@ -135,8 +141,8 @@ class Board:
         return -1, -1
 
     def failed(self, error):
-        """Keep why a feature was lost: printing could block."""
-        self.errors.append(repr(error))
+        """Keep why a feature was lost, the last few: printing could block."""
+        self.errors = self.errors[1 - _ERRORS :] + [repr(error)]
 
     def ticked(self):
         """End a whole tick: feed the watchdog; settle whether this slot may stay."""
@@ -147,21 +153,22 @@ class Board:
         if self.commit is not None:
             passed = self.bms.core.switch.v[STATE] != BOOT
             if passed or ticks_diff(ticks_ms(), self.began_ms) > BOOT_MS:
-                self.commit(passed)
-                self.commit = None
+                commit = self.commit
+                self.commit = None  # whatever comes of it: never again, a gate may be closed
+                commit(passed)
 
     def sleep_until(self, t_ms, mailbox):
         """Rest; the link goes on meanwhile."""
         while True:
-            busy = self._pump()
+            busy = self.pump()
             wait_ms = ticks_diff(t_ms, ticks_ms())
             if wait_ms <= 0:
                 return True
             if not busy:
                 sleep_ms(min(wait_ms, _PUMP_MS))
 
-    def _pump(self):
-        # A link that fails is no reason to stop protecting.
+    def pump(self):
+        """Look at the link; return whether it has more to do. One that fails is left alone."""
         if self.link is not None:
             try:
                 return self.link.pump()
@@ -182,8 +189,9 @@ class Board:
 
     def stopped(self):
         """Open the gates and leave the board to its console: nobody feeds the watchdog."""
+        micropython.kbd_intr(-1)  # not another Ctrl-C in between
         gates = getattr(self, "gates", None)
         if gates is not None:  # it may have failed before there were any
-            gates.set(0, 0)
+            gates.stop()
         machine.mem32[_WATCHDOG_CTRL_CLEAR] = _WATCHDOG_ENABLE
         micropython.kbd_intr(3)

@@ -16,8 +16,12 @@ class Bus:
         self.number = number
         self.sda = Pin(sda_pin, Pin.IN, Pin.PULL_UP)
         self.scl = Pin(scl_pin, Pin.IN, Pin.PULL_UP)
-        self.idle_high = bool(self.sda.value() and self.scl.value())  # for the boot test
-        self.i2c = self._make()
+        # A chip that the last reset cut off in mid-byte still holds SDA.
+        self._recover()
+
+    def idle(self):
+        """Return whether both lines are high, as between two transfers."""
+        return self.sda.value() and self.scl.value()
 
     def _make(self):
         return I2C(self.number, sda=self.sda, scl=self.scl, freq=FREQ_HZ, timeout=TIMEOUT_US)

@@ -8,7 +8,7 @@ A feed replaces the count and never adds to it: the FIFO is looked at before eve
 several feeds at once last one edge longer each. RP2040 data sheet, sections 3.4 and 3.5.
 """
 
-from time import ticks_diff, ticks_ms
+from time import sleep_ms, ticks_diff, ticks_ms
 
 import micropython
 from machine import Pin
@@ -18,6 +18,7 @@ _PIO_HZ = 10_000_000
 _EDGE_CYCLES = 67  # pull, mov, mov, set, 31 x 2 looks at the alert, jmp
 HOLD_MS = 145  # what one feed lasts; with decay and alert the gate is off within 150 ms
 FEED_EDGES = HOLD_MS * (_PIO_HZ // 1000) // _EDGE_CYCLES
+_PUMP_EMPTY_MS = 5  # five time constants of bleed and hold, 15 k and 68 nF
 _SET_LOW = 0xE000  # set pins, 0
 _SET_HIGH = 0xE001
 _PULL = 0x8080  # pull noblock
@@ -52,7 +53,7 @@ class Gate:
     """One gate: `set` arms, feeds or cuts; nothing here allocates."""
 
     def __init__(self, machine, pin, alert):
-        """machine: number of a state machine, 0 to 3 (one PIO block). alert: Pin, low stops."""
+        """machine: number of a state machine, for both gates in one block. alert: low stops."""
         self.pin = Pin(pin, Pin.OUT, value=0)
         self.alert = alert
         self.machine = StateMachine(
@@ -95,8 +96,9 @@ class Gate:
     def test(self):
         """Return whether pin and state machine do as told; only while the gate is open.
 
-        The pin follows both ways and a count of two edges runs out: microseconds, which no charge
-        pump turns into a gate voltage.
+        The pin follows both ways and a count of one edge runs out: two single edges, so far apart
+        that the pump is empty in between. One makes 0.4 V (boards/pico/pump.cir), below the 0.5 V
+        at which the first MOSFET begins to conduct.
         """
         machine = self.machine
         machine.active(0)
@@ -104,11 +106,10 @@ class Gate:
         high = self.pin.value()
         machine.exec(_SET_LOW)
         low = self.pin.value()
+        sleep_ms(_PUMP_EMPTY_MS)
         self._arm()
-        machine.put(2)
-        for _ in range(100):
-            if machine.rx_fifo():
-                break
+        machine.put(0)
+        sleep_ms(_PUMP_EMPTY_MS)
         ran_out = machine.rx_fifo() and not machine.tx_fifo()
         self.set(0)
         return bool(high and not low and ran_out and not self.pin.value())
@@ -119,16 +120,21 @@ class Gates:
 
     def __init__(self, charge_pin, discharge_pin, alert_pin):
         self.alert = Pin(alert_pin, Pin.IN, Pin.PULL_UP)
-        self.charge = Gate(0, charge_pin, self.alert)
-        self.discharge = Gate(1, discharge_pin, self.alert)
+        # The second PIO block: what programs take first is the first one.
+        self.charge = Gate(4, charge_pin, self.alert)
+        self.discharge = Gate(5, discharge_pin, self.alert)
         self.fed_ms = ticks_ms()
 
     def set(self, chg_on, dsg_on):
         """Command both; whoever commands 1 feeds. Ctrl-C works only with both open."""
-        micropython.kbd_intr(-1 if chg_on or dsg_on else 3)
+        closed = chg_on or dsg_on
+        if closed:
+            micropython.kbd_intr(-1)
         self.charge.set(chg_on)
         self.discharge.set(dsg_on)
         self.fed_ms = ticks_ms()
+        if not closed:
+            micropython.kbd_intr(3)
 
     def dropped(self):
         """Return whether hardware holds open what is commanded closed."""

@@ -103,7 +103,10 @@ class Bus:
         self.registers = array("i", [0] * _REGISTERS)
         self.charge = 0
         self.charge_rest = 0
-        self.idle_high = True  # nothing is wired
+
+    def idle(self):
+        """Return True: nothing is wired."""
+        return True
 
     def readfrom_mem_into(self, address, register, buffer):
         """Fill the buffer from a register, as the chip would: VBUS first lets time pass."""

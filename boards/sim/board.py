@@ -162,6 +162,9 @@ class Board:
     def ticked(self):
         """Do nothing: nobody watches."""
 
+    def pump(self):
+        """Do nothing: the other end is asked when time passes."""
+
     def program(self):
         """Return None: the loop alone."""
 

@@ -4,10 +4,11 @@ from bms.compat import collect, heap_lock, heap_unlock, sleep_ms
 from bms.core import frame as F
 from bms.core.core import Core
 from bms.core.fixed import TICKS_MAX, ticks_diff
-from bms.core.switch import CHG_ON, CLEAR, DSG_ON
+from bms.core.switch import BOOT, CHG_ON, CLEAR, DSG_ON, STATE
 from bms.mailbox import Mailbox
 
-_GC_EVERY = 20  # ticks
+_GC_EVERY = 20  # ticks: a second's garbage of the links is some 10 kB
+_LOOK_MS = 10  # between two looks at the links in `task`
 
 
 class Bms:
@@ -19,6 +20,7 @@ class Bms:
     clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
     whoever hears of the pack, each with a `step()` that returns whether it had something to tell;
     `failed(error)` hears of a lost feature or link; `ticked()` is the last of a whole tick;
+    `pump()` looks at the links between two ticks;
     `sleep_until(t_ms, mailbox)` rests, leaves in the mailbox what was asked meanwhile, and returns
     whether to go on.
     """
@@ -30,6 +32,7 @@ class Bms:
         self.drivers = board.drivers(pack)
         self.links = board.links(self)
         self._flags = board.tested()
+        self._opened = False  # gates were opened past the switch, which still holds them closed
         self._ticks = 0
         self.next_ms = board.ticks_ms()
         f = self.core.frame.v
@@ -41,8 +44,7 @@ class Bms:
             while self.cycle():
                 pass
         finally:
-            # Whatever ended the loop: nobody ticks any more.
-            self.board.gates.set(0, 0)
+            self._open()  # whatever ended the loop: nobody ticks any more
 
     def cycle(self):
         """Run one tick and rest until the next; return whether the board wants another."""
@@ -55,15 +57,23 @@ class Bms:
         if not 0 < wait_ms <= self.core.period_ms():  # due, or the clock ran back
             self.tick()
             wait_ms = ticks_diff(self.next_ms, self.board.ticks_ms())
+        else:
+            self.board.pump()
         return max(wait_ms, 0)
 
     async def task(self):
         """For asyncio: `create_task(bms.task())` ticks beside your own tasks."""
         try:
             while True:
-                await sleep_ms(self.step())
+                await sleep_ms(min(self.step(), _LOOK_MS))
         finally:
-            self.board.gates.set(0, 0)
+            self._open()
+
+    def lose(self, error):
+        """Take an error beside the ticks as a lost feature: the pack warns and sheds."""
+        if not self._flags & F.FEATURE_LOST:
+            self._flags |= F.FEATURE_LOST
+            self.board.failed(error)
 
     def tick(self):
         """Run one whole tick."""
@@ -72,11 +82,17 @@ class Bms:
             self._protect()
         except BaseException as error:
             # Whatever went wrong before the gates were set: open them first, then let it rise.
-            self.board.gates.set(0, 0)
+            self._open()
             raise error
         finally:
             heap_unlock()
         self._slack()
+
+    def _open(self):
+        # The switch does not know: should somebody tick again, that is a gate dropped, not one to
+        # be closed again without a request.
+        self._opened = True
+        self.board.gates.set(0, 0)
 
     def _protect(self):
         core = self.core
@@ -84,7 +100,9 @@ class Bms:
         gates = self.board.gates
         now = self.board.ticks_ms()
         frame.v[F.T_MS] = now
-        frame.v[F.FLAGS] = self._flags | F.GATE_DROPPED if gates.dropped() else self._flags
+        self._opened = self._opened and core.switch.closed()
+        dropped = gates.dropped() or self._opened
+        frame.v[F.FLAGS] = self._flags | F.GATE_DROPPED if dropped else self._flags
         frame.v[F.CHARGE_UAS] = 0
         for driver in self.drivers:
             driver.read(frame)
@@ -103,9 +121,9 @@ class Bms:
         try:
             core.estimate()
         except Exception as error:
-            if not self._flags & F.FEATURE_LOST:
-                self._flags |= F.FEATURE_LOST
-                board.failed(error)
+            self.lose(error)
+        if core.switch.v[STATE] == BOOT:
+            self._flags |= board.tested()  # what the first readings have healed counts
         busy = False
         for link in self.links:
             try:

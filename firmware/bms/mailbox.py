@@ -2,7 +2,9 @@
 
 from bms.core import frame as F
 from bms.core.fixed import TICKS_MAX, ticks_diff
-from bms.core.switch import OPEN
+from bms.core.switch import NONE, OPEN, REQUESTS
+
+_CODES = tuple(range(NONE + 1, len(REQUESTS)))
 
 
 class Mailbox:
@@ -16,13 +18,18 @@ class Mailbox:
         self._taken = True
 
     def put(self, code, arg, t_ms):
-        """Leave a request made at t_ms; an open that was not taken yet stays."""
+        """Leave a request made at t_ms; an open that was not taken yet stays.
+
+        ValueError here, where the caller pays, for what would stop a tick with the heap locked.
+        """
+        if code not in _CODES or not -TICKS_MAX <= arg <= TICKS_MAX:
+            raise ValueError("a code of switch.REQUESTS and 31 bits are valid")
         if self.code == OPEN and not self._taken:
             return
         self.seq = (self.seq + 1) & TICKS_MAX
         self.code = code
         self.arg = arg
-        self.t_ms = t_ms
+        self.t_ms = t_ms & TICKS_MAX
         self._taken = False
 
     def take(self, frame, now_ms):

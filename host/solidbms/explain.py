@@ -8,6 +8,7 @@ from bms.drivers import ina228
 from solidbms import ledger, packc
 from solidbms.packc import Rule
 from solidbms.schema import PackFile, shown
+from solidbms.world import DEAD_MAN_MS
 
 UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": ""}
 
@@ -33,14 +34,14 @@ def explain(name: str) -> tuple[str, bool]:
         lines.append(f"  tightened: rules.{rule} at most {highest:g} ({why}); attended use only")
     lines += [
         "  a power cut loses: SoC since boot (nothing is saved yet); the next start reads rested "
-        "voltage",
+        "voltage; a reset forgets trips too: gates are open then, but `close` is all it takes",
         "",
         "Time contract: worst case from the crossing to the gate = signal age + delay + shed + "
         "2 ticks",
         f"  {'rule':<13}{'level':<6}{'path':<10}{'trips':<22}{'releases':<14}{'age':>6}"
         f"{'delay':>8}{'shed':>8}{'promise':>9}  recovery",
     ]
-    lines += [_row(rule, file.tick_ms) for rule in compiled.rules]
+    lines += [_row(rule, file) for rule in compiled.rules]
     lines += [
         "  times in ms; with every gate open a tick is longer and nothing flows",
         "",
@@ -61,8 +62,9 @@ def explain(name: str) -> tuple[str, bool]:
     return "\n".join(lines), not errors
 
 
-def _row(rule: Rule, tick_ms: int) -> str:
+def _row(rule: Rule, file: PackFile) -> str:
     row = rule.row
+    tick_ms = file.tick_ms
     suffix, factor = packc.unit_of(row)
     unit = UNIT_WORDS[suffix]
     side = ">" if row[rules.SIDE] > 0 else "<"
@@ -72,6 +74,8 @@ def _row(rule: Rule, tick_ms: int) -> str:
     recovery = rules.RECOVERIES[row[rules.RECOVERY]]
     if row[rules.RECOVERY] == rules.LOAD_GONE and not ina228.SEES_LOAD:
         recovery += " (this front end cannot see it: by hand)"
+    if rule.signal == "overrun_ms" and file.parts.dead_man and rule.limit >= DEAD_MAN_MS - tick_ms:
+        recovery += " (with a gate closed the dead-man is quicker: gate_dropped, without notice)"
     when = "" if row[rules.WHEN] == rules.ALWAYS else f", watched: {rules.WHENS[row[rules.WHEN]]}"
     return (
         f"  {rule.id:<13}{rules.LEVELS[row[rules.LEVEL]]:<6}{rules.PATHS[row[rules.PATH]]:<10}"

@@ -109,6 +109,9 @@ class Board:
     def ticked(self):
         pass
 
+    def pump(self):
+        self.log.append("pump")
+
     def record(self, parts, digest):
         self.log.append("record")
         self.records += 1
@@ -324,6 +327,51 @@ def test_a_lost_estimate_sheds_and_never_drops(pack):
     assert 10_000 - 150 <= board.now - began <= 10_000 + 300  # the last sleep is idle
     assert state(bms) == TRIPPED
     assert board.failures == [error]  # told once, not a tick
+
+
+def test_gates_opened_by_an_error_wait_for_a_person(pack):
+    board, bms = started(pack)
+    board.sensor.error = RuntimeError("once")
+    with pytest.raises(RuntimeError):
+        bms.step()
+        board.now += 50
+        bms.step()
+    board.sensor.error = None
+    board.commands.clear()
+    for _ in range(100):
+        bms.cycle()
+    assert set(board.commands) == {(0, 0)}
+    assert state(bms) == TRIPPED
+    board.asks = [CLEAR, CLOSE]
+    for _ in range(4):
+        bms.cycle()
+    assert state(bms) == ON
+
+
+def test_a_program_that_ends_warns_and_sheds(pack):
+    board, bms = started(pack)
+    bms.lose("the program has ended")
+    for _ in range(3):
+        bms.cycle()
+    assert state(bms) == SHEDDING and gates(bms) == (1, 1)
+    assert board.failures == ["the program has ended"]
+
+
+def test_step_looks_at_the_links_between_ticks(pack):
+    board, bms = started(pack)
+    bms.step()
+    board.log.clear()
+    wait_ms = bms.step()
+    assert 0 < wait_ms <= 50 and board.log == ["pump"]
+
+
+@pytest.mark.parametrize("code, arg", [(0, 0), (6, 0), ("close", 0), (CLOSE, 1 << 30)])
+def test_a_request_that_would_stop_a_tick_is_refused(code, arg):
+    box = Mailbox()
+    with pytest.raises(ValueError, match="31 bits are valid"):
+        box.put(code, arg, 0)
+    box.put(CLOSE, 0, 1 << 31)
+    assert (box.seq, box.t_ms) == (1, 0)
 
 
 def test_status_goes_on_when_a_feature_is_lost(pack):

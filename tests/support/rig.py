@@ -154,6 +154,9 @@ class Rig:
     def ticked(self) -> None:
         """Nobody watches."""
 
+    def pump(self) -> None:
+        """Nobody talks."""
+
     def failed(self, error: Exception) -> None:
         """Hear of the lost feature."""
 

@@ -74,6 +74,7 @@ class SerialLink:
         self._hello = []  # payloads of HELLO still to send
         self._last_request = (-1, 0)  # sequence, code
         self._last_ms = 0
+        self._behind = False  # the call before left bytes waiting
         self.news = News(self.core, self._tell)
 
     def step(self):
@@ -118,6 +119,7 @@ class SerialLink:
             left -= n
             if n < len(chunk):
                 break
+        self._behind = left <= 0
         return max(left, 0)
 
     def _send(self):
@@ -200,7 +202,10 @@ class SerialLink:
         if not W.NONE < code < len(W.REQUESTS):
             return L.UNKNOWN
         now = self.bms.board.ticks_ms()
-        again = (seq, code) == self._last_request
+        if code == W.CLOSE and self._behind:
+            return L.BAD  # more waits than a call takes in: who knows how old it is
+        # An open always acts: it cannot do so once too often.
+        again = code != W.OPEN and (seq, code) == self._last_request
         if not (again and 0 <= ticks_diff(now, self._last_ms) <= _AGAIN_MS):
             self.bms.mailbox.put(code, argument, now)
             self._last_request = (seq, code)

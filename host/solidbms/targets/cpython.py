@@ -84,6 +84,9 @@ class Board:
     def ticked(self) -> None:
         """Do nothing: nobody watches."""
 
+    def pump(self) -> None:
+        """Do nothing: nobody talks."""
+
     def _take(self, parts: list[array[int]], digest: int) -> None:
         self._record(b"".join([*parts, digest.to_bytes(4, "little")]))
 

@@ -28,11 +28,11 @@ def _watch(board: Closed, span_ms: float) -> Seen:
     pico, pumps = board.pico, (board.wired.charge, board.wired.discharge)
     at_ns = pico.now_ns
     held = [pump.bursts[-1] for pump in pumps]
-    puts = [list(puts_ns) for puts_ns in pico.chip.pio[0].puts_ns[:2]]
+    puts = [list(puts_ns) for puts_ns in pico.chip.pio[1].puts_ns[:2]]
     pico.run_until(at_ns + span_ms * 1e6)
     since_fed = []
     for k, burst in enumerate(held):
-        fed = [t for t in (*puts[k], *pico.chip.pio[0].puts_ns[k]) if t <= burst.last_ns]
+        fed = [t for t in (*puts[k], *pico.chip.pio[1].puts_ns[k]) if t <= burst.last_ns]
         since_fed.append(burst.last_ns - max(fed))
     return Seen(
         max(burst.last_ns - at_ns for burst in held) / 1e6,
