@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -14,8 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bms.links import framing as L
 from fixtures.ptyboard.rig import BOOT, FAST, PtyBoard, board_folder
-from mpremote.transport_serial import SerialTransport
 from solidbms import flash as flashing
 from solidbms import mpboard, slots, trial
 from solidbms.image import SELECTOR, build_image, find_board, manifest
@@ -24,6 +25,7 @@ from solidbms.packc import compile_pack
 from solidbms.schema import BadInput
 from solidbms.slots import Slots, kept
 from solidbms.targets.unix import interpreter
+from support.frames import frame
 
 needs_unix = pytest.mark.skipif(interpreter() is None, reason="no MicroPython here")
 BLOB = compile_pack(str(FAST)).blob
@@ -35,15 +37,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits for a process on this machine, not for a board."""
     monkeypatch.setattr(trial, "LISTEN_S", 0.6)
     monkeypatch.setattr(trial, "_ASK_S", 0.1)
-    monkeypatch.setattr(flashing, "ANSWER_S", 2.0)
-    monkeypatch.setattr(mpboard, "_READ_S", 0.5)
-    monkeypatch.setattr(mpboard, "_ENTER_S", 1)
-    until = SerialTransport.read_until
-
-    def read_until(self: Any, least: int, ending: bytes, timeout: float = 1, **more: Any) -> Any:
-        return until(self, least, ending, timeout=min(timeout, 1), **more)  # pyright: ignore
-
-    monkeypatch.setattr(SerialTransport, "read_until", read_until)
+    monkeypatch.setattr(flashing, "ANSWER_S", 15.0)
+    monkeypatch.setattr(mpboard, "_READ_S", 2.0)
 
 
 @pytest.fixture
@@ -203,7 +198,7 @@ def test_another_micropython_or_chip(
     assert says in result.line
     assert result.line.endswith("; nothing was changed")
     assert unchanged(board, before)
-    assert trial.watch(lambda: board.port, "a", 4).passed  # it runs again
+    assert trial.watch(lambda: board.port, "a", 15).passed  # it runs again
 
 
 @needs_unix
@@ -221,10 +216,13 @@ def test_native_code_of_another_version(
 
 
 @needs_unix
-def test_a_closed_gate(board: PtyBoard, install: Any, images: Any):
+def test_a_closed_gate(
+    board: PtyBoard, install: Any, images: Any, monkeypatch: pytest.MonkeyPatch
+):
     give(board, "a", images("close"), "a")
-    assert trial.watch(lambda: board.port, "a", 4).passed
+    assert trial.watch(lambda: board.port, "a", 15).passed
     time.sleep(0.5)
+    monkeypatch.setattr(trial, "LISTEN_S", 5.0)
     before = files(board.flash)
     result = install(board)
     assert result.status == 1
@@ -235,13 +233,26 @@ def test_a_closed_gate(board: PtyBoard, install: Any, images: Any):
     assert board.boots == 2  # nor was it stopped
 
 
+@pytest.mark.parametrize(("charge", "discharge"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_either_gate_counts_and_the_last_word(
+    monkeypatch: pytest.MonkeyPatch, charge: int, discharge: int
+):
+    def status(*gates: int) -> bytes:
+        return frame(L.STATUS, struct.pack("<25i", 1, 2, *gates, *range(21)))
+
+    heard = [b">>> ", status(1 - charge, 1 - discharge), b"", status(charge, discharge)]
+    wire = SimpleNamespace(read=lambda limit_s: heard.pop(0), write=len, close=list)
+    monkeypatch.setattr(trial, "SerialWire", lambda place: wire)
+    assert trial.gates_closed("port") == bool(charge or discharge)
+
+
 @needs_unix
 def test_a_board_that_does_not_let_go(
     board: PtyBoard, install: Any, monkeypatch: pytest.MonkeyPatch
 ):
     deaf = "while True:\n try:\n  while True: pass\n except KeyboardInterrupt: pass\n"
     monkeypatch.setattr(mpboard, "_READ_S", 0.2)
-    monkeypatch.setattr(mpboard, "_ENTER_S", 0)
+    monkeypatch.setattr(mpboard, "_ENTER_S", 1)
     board.write({"main.py": deaf.encode()})
     board.power_cut()
     result = install(board)
@@ -271,7 +282,7 @@ def test_a_file_system_that_fills_up(
         assert result.line == (
             "its file system is full; slot b is incomplete, the board runs slot a"
         )
-        assert trial.watch(lambda: board.port, "a", 4).passed
+        assert trial.watch(lambda: board.port, "a", 15).passed
 
 
 def port(device: str, serial: str | None, usb: str = "1209:0001") -> Any:
@@ -354,13 +365,16 @@ def test_a_port_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_a_slot_that_fails_falls_back(
-    board: PtyBoard, install: Any, images: Any, mood: str, why: str
-):
+    board: PtyBoard, install: Any, images: Any, monkeypatch: pytest.MonkeyPatch,
+    mood: str, why: str,
+):  # fmt: skip
+    if "within" in why:
+        monkeypatch.setattr(flashing, "ANSWER_S", 2.0)
     give(board, "a", images("good"), "a")
     result = install(board, mood)
     assert result.status == 1
     assert result.line == f"{why}; slot a runs again"
-    assert trial.watch(lambda: board.port, "a", 4).passed
+    assert trial.watch(lambda: board.port, "a", 15).passed
     assert slot(board).startswith("a b failed")
 
 
@@ -372,8 +386,13 @@ def test_a_slot_that_fails_falls_back(
         ("unfit", "slot a did not pass its boot test within 2 s (code=ok pins=failed)"),
     ],
 )
-def test_a_first_slot_that_fails(board: PtyBoard, install: Any, mood: str, why: str):
-    result = install(board, mood)
+def test_a_first_slot_that_fails(
+    board: PtyBoard, install: Any, monkeypatch: pytest.MonkeyPatch, mood: str, why: str
+):
+    with monkeypatch.context() as patch:
+        if "within" in why:
+            patch.setattr(flashing, "ANSWER_S", 2.0)
+        result = install(board, mood)
     assert result.status == 1
     assert result.line == f"{why}; there is no other: mend it and flash again"
     assert slot(board).startswith("a - ") or slot(board) == "a -"
@@ -402,7 +421,7 @@ def test_a_board_that_never_comes_back(
         "the board tries slot b; if that does not pass, slot a runs\n"
     )
     board.returns = True
-    assert trial.watch(find, "b", 4).passed  # it was only slow
+    assert trial.watch(find, "b", 15).passed  # it was only slow
     assert slot(board) == "b"
 
 
@@ -416,9 +435,12 @@ def test_a_board_with_older_firmware(board: PtyBoard, install: Any, images: Any)
 
 
 @needs_unix
-def test_a_closed_gate_of_older_firmware(board: PtyBoard, install: Any, images: Any):
+def test_a_closed_gate_of_older_firmware(
+    board: PtyBoard, install: Any, images: Any, monkeypatch: pytest.MonkeyPatch
+):
     give(board, "a", images("older close"), "a")
     time.sleep(0.5)
+    monkeypatch.setattr(trial, "LISTEN_S", 5.0)
     assert install(board).line.startswith("a gate is closed")
 
 
@@ -584,7 +606,7 @@ def test_cable_or_ctrl_c_in_the_middle(
     else:
         assert result.line.startswith("the board stopped answering")
         assert result.line.endswith(f"; {state}; unplug it and plug it in again")
-    assert trial.watch(lambda: board.port, "a", 4).passed
+    assert trial.watch(lambda: board.port, "a", 15).passed
     assert slot(board) == "a"
 
 
@@ -601,7 +623,7 @@ def test_ctrl_c_during_the_trial(
     assert install(board).line == (
         "stopped; the board tries slot b; if that does not pass, slot a runs"
     )
-    assert trial.watch(lambda: board.port, "b", 4).passed
+    assert trial.watch(lambda: board.port, "b", 15).passed
 
 
 @needs_unix
@@ -624,7 +646,7 @@ def test_ctrl_c_as_a_user_types_it(board: PtyBoard, images: Any, tmp_path: Path)
     line = process.stderr.read()
     assert line.startswith("stopped; ")
     assert line.count("\n") == 1
-    assert trial.watch(lambda: board.port, "a", 4).passed
+    assert trial.watch(lambda: board.port, "a", 15).passed
 
 
 @needs_unix
