@@ -24,6 +24,7 @@ _STATUS_MIN_MS = const(20)
 _STATUS_MAX_MS = const(60000)
 _CELLS_MS = const(500)
 _ROOM = const(64)  # with more than this under way a Status waits, and a newer one takes its place
+_BEHIND = const(4)  # calls in a row that took all they may
 _AGAIN_MS = const(2000)  # the same sequence and code within this is a repeat
 _TEXT = const(194)  # of HELLO a frame
 _TEXTS_MAX = const(10)
@@ -74,7 +75,7 @@ class SerialLink:
         self._hello = []  # payloads of HELLO still to send
         self._last_request = (-1, 0)  # sequence, code
         self._last_ms = 0
-        self._behind = False  # the call before left bytes waiting
+        self._full_calls = 0  # in a row that took all they may
         self.news = News(self.core, self._tell)
 
     def step(self):
@@ -119,7 +120,7 @@ class SerialLink:
             left -= n
             if n < len(chunk):
                 break
-        self._behind = left <= 0
+        self._full_calls = 0 if left > 0 else self._full_calls + 1
         return max(left, 0)
 
     def _send(self):
@@ -202,8 +203,8 @@ class SerialLink:
         if not W.NONE < code < len(W.REQUESTS):
             return L.UNKNOWN
         now = self.bms.board.ticks_ms()
-        if code == W.CLOSE and self._behind:
-            return L.BAD  # more waits than a call takes in: who knows how old it is
+        if code == W.CLOSE and self._full_calls >= _BEHIND:
+            return L.BAD  # far more waits than a call takes in: who knows how old it is
         # An open always acts: it cannot do so once too often.
         again = code != W.OPEN and (seq, code) == self._last_request
         if not (again and 0 <= ticks_diff(now, self._last_ms) <= _AGAIN_MS):

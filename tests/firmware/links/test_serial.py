@@ -349,6 +349,26 @@ def test_a_repeat_acts_once_and_is_answered_again(rig):
     assert rig.bms.mailbox.seq == before + 4
 
 
+def test_an_open_acts_however_often_it_comes(rig):
+    before = rig.bms.mailbox.seq
+    rig.ask(command(L.REQUEST, W.OPEN, seq=7))
+    rig.ask(command(L.REQUEST, W.OPEN, seq=7))  # of another program, by chance
+    assert rig.bms.mailbox.seq == before + 2
+
+
+def test_a_close_behind_a_backlog_is_refused_and_an_open_is_not(rig):
+    rig.tick(W.OPEN)
+    backlog = b"x" * (6 * rig.link.bytes_in)
+    got = rig.ask(backlog + command(L.REQUEST, W.CLOSE, seq=1), 20)
+    assert of(L.REPLY, got) == [bytes((1, W.CLOSE, L.BAD))]
+    assert rig.commanded == (0, 0)
+    got = rig.ask(command(L.REQUEST, W.CLOSE, seq=2), 3)
+    assert of(L.REPLY, got) == [bytes((2, W.CLOSE, L.TAKEN))]
+    assert rig.commanded == (1, 1)
+    rig.ask(backlog + command(L.REQUEST, W.OPEN, seq=3), 20)
+    assert rig.commanded == (0, 0)
+
+
 WORD = (1 << 31) - 1
 NOTHING: list[tuple[str, bytes, tuple[int, int] | None]] = [
     ("code 0", command(L.REQUEST, 0), (0, L.UNKNOWN)),
