@@ -16,7 +16,7 @@ import asyncio
 from bms.core.limits import DISCHARGE_MA
 from bms.core.soc import BOUND_PPM, SOC_PPM
 from bms.core.switch import ACK, BOOT, CLOSE, SHEDDING, STATE
-from board import reset_cause
+from board import reset_cause  # pyright: ignore[reportAttributeAccessIssue] - of the Pico
 from machine import Pin  # pyright: ignore[reportMissingModuleSource]
 
 MOTOR_PIN = 16

@@ -47,8 +47,7 @@ _WATCHDOG_CTRL_CLEAR = 0x4005B000  # CTRL's alias that clears bits, section 2.1.
 _WATCHDOG_ENABLE = 1 << 30
 
 
-def reset_cause():
-    """Return why the chip started: a word."""
+def _cause():
     if machine.mem32[_WATCHDOG_REASON]:
         armed = machine.mem32[_WATCHDOG_SCRATCH4] & 0xFFFFFFFF == _WATCHDOG_ARMED
         return "watchdog" if armed else "reset"
@@ -56,6 +55,26 @@ def reset_cause():
     if cause & _HAD_DEBUGGER:
         return "debugger"
     return "run pin" if cause & _HAD_RUN else "power on"
+
+
+_CAUSE = _cause()  # now: arming the watchdog writes SCRATCH4
+
+
+def reset_cause():
+    """Return why the chip started: a word."""
+    return _CAUSE
+
+
+def _built():
+    """Return the last line of the slot's manifest as words: end, version, board, pack."""
+    words = ["", "?", "?", "?"]
+    try:
+        with open(sys.path[0] + "/manifest") as manifest:
+            for line in manifest:
+                words = line.split()
+    except OSError:
+        pass  # started by hand: nobody checked it either
+    return words if len(words) == 4 else ["", "?", "?", "?"]
 
 
 class Board:
@@ -70,6 +89,7 @@ class Board:
         self.commit = commit
         self.code_ok = commit is not None
         self.began_ms = ticks_ms()
+        self.built = _built()
         self.errors = []  # lost features, for who asks
         self.link = None
         self.gates_tested = self.gates_ok = self.pins_ok = False
@@ -129,7 +149,9 @@ class Board:
             word(self.code_ok), word(chip), word(self.gates_ok), word(self.pins_ok),
         )  # fmt: skip
         return (
+            ("firmware", self.built[1]),
             ("board", NAME),
+            ("pack", self.built[3]),
             ("slot", sys.path[0]),
             ("reset", reset_cause()),
             ("boot", tests),
