@@ -213,6 +213,11 @@ def _execute(
     assert chosen in TARGETS
     if uf2 is not None:
         os.environ[IMAGE] = str(uf2)
+    if chosen == "emu":
+        from solidbms.targets import emu
+
+        if why := emu.missing():
+            raise BadInput(why)
     with _progress(live) as progress:
         summary = runs.execute(job, chosen, out, progress, link)
     _verdict(summary, out)

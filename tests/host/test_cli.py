@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from solidbms.cli import main
+from solidbms.cli import IMAGE, main
 from solidbms.record import read
 from solidbms.schema import ROOT
 from solidbms.targets import unix
@@ -71,7 +71,13 @@ def test_a_replay_leaves_everything(short, tmp_path):
         (["run", "no/such.toml"], r"no/such\.toml: no such file; there are: none"),
         (["run", "."], "no such file"),
         (["run"], "Missing argument 'SCENARIO'"),
-        (["run", "drive_day", "--target", "esp32"], "'cpython', 'unix'"),
+        (["run", "drive_day", "--target", "esp32"], "'cpython', 'unix', 'emu'"),
+        (["run", "drive_minute", "--target", "emu"], "no RP2040 image; get one from https"),
+        (["run", "drive_minute", "--target", "emu", "--uf2", "no.uf2"], "no file no.uf2; a Mic"),
+        (["run", "drive_minute", "--link", "0"], "--link"),
+        (["flash", "--board", "nope"], "no board 'nope'; there are: pico"),
+        (["flash", "--pack", "nope"], r"nope\.toml: no such file"),
+        (["flash"], "no board with USB id 2E8A:0005: plug it in"),
         (["run", "drive_day", "--seed", "-1"], "--seed"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["explain", "nope"], r"nope\.toml: no such file; there are: bench_1s"),
@@ -84,6 +90,8 @@ def test_a_replay_leaves_everything(short, tmp_path):
 )
 def test_refused_in_one_line(args, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(IMAGE, "")
+    monkeypatch.setattr("solidbms.mpboard.comports", list)
     assert re.search(says, refused(*args))
     assert list(tmp_path.iterdir()) == []
 

@@ -55,7 +55,7 @@ class Pico:
         self._halt = False
         self._stall_ns = 0.0
         self._reset = ""
-        for offset, data in _uf2(uf2.read_bytes()):
+        for offset, data in uf2_blocks(uf2.read_bytes()):
             self.chip.load(offset, data)
         self.chip.load(littlefs.START, littlefs.image(files))
 
@@ -169,8 +169,8 @@ class Pico:
             hear(data)
 
 
-def _uf2(blob: bytes) -> list[tuple[int, bytes]]:
-    """Return (offset in flash, data) of every block of a UF2 file."""
+def uf2_blocks(blob: bytes) -> list[tuple[int, bytes]]:
+    """Return (offset in flash, data) of every block of a UF2 file; ValueError for another."""
     blocks = []
     for at in range(0, len(blob), _UF2_BLOCK):
         block = blob[at : at + _UF2_BLOCK]

@@ -44,7 +44,15 @@ def missing() -> str:
     path = os.environ.get(IMAGE, "")
     if not path:
         return f"emu: {IMAGE} names no RP2040 image; get one from {find_board(BOARD)[0].get}"
-    return "" if Path(path).is_file() else f"emu: {IMAGE}: no file {path}"
+    if not Path(path).is_file():
+        return f"emu: {IMAGE}: no file {path}; a MicroPython image for the Pico is valid"
+    from solidbms.emu.pico import uf2_blocks
+
+    try:
+        uf2_blocks(Path(path).read_bytes())
+    except ValueError as error:
+        return f"emu: {path}: {error}; a MicroPython image for the Pico is valid"
+    return ""
 
 
 def run(
