@@ -631,7 +631,9 @@ def test_ctrl_c_as_a_user_types_it(board: PtyBoard, images: Any, tmp_path: Path)
     give(board, "a", images("good"), "a")
     folder = board_folder(tmp_path / "mine")
     code = (
-        "import sys; from solidbms.flash import flash\n"
+        "import signal, sys; from solidbms.flash import flash\n"
+        # In the background a shell has it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.exit(flash({folder!r}, {str(FAST)!r}, {board.port!r},"
         " say=lambda line: print(line, flush=True)))"
     )
