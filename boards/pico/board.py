@@ -124,6 +124,11 @@ class Board:
         if not self.gates_tested:
             self.gates_tested = True
             self.gates_ok = self.gates.test()
+            link = self.link
+            while Rig and link and not link.go:  # a rig says when time begins: the first tick next
+                link.pump()
+                self.watchdog.feed()
+                sleep_ms(1)
         self.pins_ok = self.pins_ok or bool(self.bus.idle() and self.gates.alert.value())
         flags = F.CODE_OK if self.code_ok else 0
         return flags | F.PINS_OK if self.gates_ok and self.pins_ok else flags
@@ -131,12 +136,7 @@ class Board:
     def links(self, bms):
         """Return who hears of the pack: the host on USB."""
         self.bms = bms
-        rig = Rig(self) if Rig else None
-        self.link = SerialLink(Console(), bms, self, rig)
-        while rig and not self.link.go:  # a rig says when time begins
-            self.link.pump()
-            self.watchdog.feed()
-            sleep_ms(1)
+        self.link = SerialLink(Console(), bms, self, Rig(self) if Rig else None)
         return [self.link]
 
     def info(self):
