@@ -90,6 +90,22 @@ def test_lightsleep(closed: Closed) -> None:
     assert not seen.closed_again
 
 
+def test_sleep_past_the_guard_is_cut_by_the_next_tick(closed: Closed) -> None:
+    def act() -> tuple[list[float], bool]:
+        pumps = (closed.wired.charge, closed.wired.discharge)
+        before = [len(pump.bursts) for pump in pumps]
+        closed.break_it("raw_sleep", 300)
+        closed.pico.run_for(800e6)
+        closed.pico.chip.settle_pio()
+        after = [b for pump, n in zip(pumps, before, strict=True) for b in pump.bursts[n:]]
+        return [(b.last_ns - b.first_ns) / 1e6 for b in after], closed.closed()
+
+    spans_ms, still_closed = closed.in_child(act)
+    # Edges are left to make when the clock comes back: the one case in which gates close again.
+    assert len(spans_ms) == 2 and max(spans_ms) <= 10
+    assert not still_closed
+
+
 def test_run_pin(closed: Closed) -> None:
     def act() -> Seen:
         closed.pico.reset()
