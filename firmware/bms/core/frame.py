@@ -22,6 +22,11 @@ FIELDS = (
     "req_age_ms",
     "saved_soc_ppm",  # what was saved before this boot, -1 for nothing
     "saved_bound_ppm",
+    "out_uv",  # terminals behind the gates
+    "fet_mdegc",
+    "board_mdegc",
+    "fe_time_ms",  # the front end's own clock, wraps at 2^30
+    "fe_alerts",  # protections of the front end that stand, in its own bits
 )
 
 T_MS = const(0)
@@ -36,7 +41,12 @@ REQ_ARG = const(8)
 REQ_AGE_MS = const(9)
 SAVED_SOC_PPM = const(10)
 SAVED_BOUND_PPM = const(11)
-CELL0 = const(12)  # first cell; the temperatures follow the last cell
+OUT_UV = const(12)
+FET_MDEGC = const(13)
+BOARD_MDEGC = const(14)
+FE_TIME_MS = const(15)
+FE_ALERTS = const(16)
+CELL0 = const(17)  # first cell; the temperatures follow the last cell
 
 # Bits of `flags`.
 VOLT_OK = const(1)  # pack and cells
@@ -51,6 +61,15 @@ TEMP_OK = const(256)  # sensor k has the bit TEMP_OK << k, k < 8
 GATE_DROPPED = const(65536)  # the dead-man holds a gate open that is commanded closed
 PINS_OK = const(131072)  # boot: gate path and pins
 ALERTED = const(262144)  # the front end's own limits acted since the last Frame
+OUT_OK = const(524288)
+FET_TEMP_OK = const(1048576)
+BOARD_TEMP_OK = const(2097152)
+FETS_OK = const(4194304)  # the front end tells of its FETs:
+CHG_SHOWN = const(8388608)  # what it really drives on,
+DSG_SHOWN = const(16777216)
+PRE_SHOWN = const(33554432)  # and its pre-discharge FET
+SHORTED = const(67108864)  # its short-circuit protection acted
+FE_TIME_OK = const(134217728)
 
 
 class Frame:
