@@ -10,8 +10,7 @@ import micropython
 from bms.core import frame as F
 from bms.core.fixed import ticks_diff
 from bms.core.switch import BOOT, STATE
-from bms.drivers.ina228 import Ina228
-from bms.drivers.ntc import Ntc
+from bms.drivers.front import drivers
 from bms.links.serial import Console, SerialLink
 from deadman import Gates, Guarded
 
@@ -108,13 +107,19 @@ class Board:
             self.gates = Gates(CHARGE_PIN, LED_PIN, ALERT_PIN)
             cell = demo.Cell(pack, ticks_ms, self.gates)
             self.bus = demo.Bus(pack, cell)
-            adcs = [demo.Adc(pack, cell) for _ in range(pack.temps)]
+
+            def adc(k):
+                return demo.Adc(pack, cell)
+
         else:
             self.gates = Gates(CHARGE_PIN, DISCHARGE_PIN, ALERT_PIN)
             self.bus = bus.Bus(0, SDA_PIN, SCL_PIN)
-            adcs = [machine.ADC(NTC_PINS[k]) for k in range(pack.temps)]
+
+            def adc(k):
+                return machine.ADC(NTC_PINS[k])
+
         sys.modules["machine"] = Guarded(machine, self.gates)  # type: ignore
-        return [Ina228(self.bus, pack)] + [Ntc(adcs[k], pack, k) for k in range(pack.temps)]
+        return drivers(self.bus, pack, adc)
 
     def tested(self):
         """Return what the boot test found of code, gate path (once) and pins (each time).

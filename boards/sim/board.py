@@ -7,8 +7,7 @@ Every message has a fixed size and a buffer made once, so that the bus works wit
 import sys
 
 from bms.core import frame as F
-from bms.drivers.ina228 import Ina228
-from bms.drivers.ntc import Ntc
+from bms.drivers.front import drivers
 from bms.links.record import Record
 
 _OK = 0
@@ -129,8 +128,7 @@ class Board:
 
     def drivers(self, pack):
         """Return what fills the Frame."""
-        sensors = [Ntc(Adc(self.wire, k), pack, k) for k in range(pack.temps)]
-        return [Ina228(Bus(self.wire), pack)] + sensors
+        return drivers(Bus(self.wire), pack, lambda k: Adc(self.wire, k))
 
     def ticks_ms(self):
         """Return the simulated time."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bms.core import plausible, rules
-from bms.drivers import ina228
+from bms.core import rules
 
 from solidbms import ledger, packc
+from solidbms.fronts import front
 from solidbms.packc import Rule
 from solidbms.schema import PackFile, shown
 from solidbms.world import DEAD_MAN_MS
@@ -47,15 +47,7 @@ def explain(name: str) -> tuple[str, bool]:
         "",
         "What the front end makes of it",
     ]
-    ua = packc.ua_per_code(file)
-    if ua is not None:
-        full = ina228.SHUNT_FULL_UV * 1e-6 / file.front_end.shunt_ohm
-        lines.append(
-            f"  current: {float(ua):g} uA a code, +-{full:g} A; voltage: 195.3125 uV a code; "
-            f"oldest sample {ina228.AGE_MS} ms"
-        )
-        lines += [f"  {text}" for text in _quantised(compiled.rules, float(ua))]
-    lines += _alerts(file)
+    lines += [f"  {text}" for text in front(file).explain(compiled.rules, file)]
     if errors:
         lines += ["", f"Does not arm: {len(errors)} error{'s' * (len(errors) > 1)}"]
         lines += [f"  {shown(path)}: {error}" for error in errors]
@@ -72,7 +64,7 @@ def _row(rule: Rule, file: PackFile) -> str:
     trips = f"{name} {side} {rule.limit / factor:g} {unit}".rstrip()
     releases = f"{rule.release / factor:g} {unit}".rstrip()
     recovery = rules.RECOVERIES[row[rules.RECOVERY]]
-    if row[rules.RECOVERY] == rules.LOAD_GONE and not ina228.SEES_LOAD:
+    if row[rules.RECOVERY] == rules.LOAD_GONE and not front(file).SEES_LOAD:
         recovery += " (this front end cannot see it: by hand)"
     if rule.signal == "overrun_ms" and file.parts.dead_man and rule.limit >= DEAD_MAN_MS - tick_ms:
         recovery += " (with a gate closed the dead-man is quicker: gate_dropped, without notice)"
@@ -83,40 +75,3 @@ def _row(rule: Rule, file: PackFile) -> str:
         f"{rule.promise_ms(tick_ms):>9}  {recovery}{when}"
     )
 
-
-def _alerts(file: PackFile) -> list[str]:
-    """Return the limits of the chip's alert pin, which drops the gates, as it applies them."""
-    asked = {
-        "charge": (file.front_end.alert_charge_a, "A of charge"),
-        "discharge": (file.front_end.alert_discharge_a, "A of discharge"),
-        "over": (file.front_end.alert_over_v, "V"),
-    }
-    return [
-        f"  alert pin, no processor needed: above {applied:.6g} {unit} (asked for {value:g}); the "
-        f"gates drop within {ina228.AGE_MS} ms of it"
-        for name, (_, applied) in packc.alert_codes(file).items()
-        for value, unit in [asked[name]]
-        if value is not None
-    ]
-
-
-def _quantised(pack_rules: list[Rule], ua: float) -> list[str]:
-    """Return, for limits between two codes, the first reading that is past them."""
-    steps = {plausible.CELL_MAX_UV: 195.3125, plausible.CELL_MIN_UV: 195.3125,
-             plausible.CHARGE_UA: ua, plausible.DISCHARGE_UA: ua}  # fmt: skip
-    lines = []
-    for rule in pack_rules:
-        step = steps.get(rule.row[rules.SIGNAL])
-        if step is None:
-            continue
-        side = rule.row[rules.SIDE]
-        code = int(rule.limit // step) + (1 if side > 0 else 0)
-        while side < 0 and int(code * step) >= rule.limit:
-            code -= 1
-        suffix, factor = packc.unit_of(rule.row)
-        first = code * step / factor
-        lines.append(
-            f"{rule.id}: limit {rule.limit / factor:g}, first reading past it {first:.6g} "
-            f"{UNIT_WORDS[suffix]}"
-        )
-    return lines

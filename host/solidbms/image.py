@@ -13,7 +13,8 @@ from pydantic import Field
 
 from solidbms import __version__
 from solidbms.fold import fold
-from solidbms.schema import BOARDS, ROOT, BadInput, Model, Name, check, read_toml, shown
+from solidbms.model import Model, Name
+from solidbms.schema import BOARDS, ROOT, BadInput, check, read_toml, shown
 
 FIRMWARE = ROOT / "firmware"
 SELECTOR = FIRMWARE / "selector.py"

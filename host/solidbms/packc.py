@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import struct
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from zlib import crc32
 from bms.core import pack as blob_layout
 from bms.core import plausible, rules
 from bms.core.fixed import DY_MAX
-from bms.drivers import ina228
 
 from solidbms import ledger
+from solidbms.fronts import UNUSED, front
 from solidbms.plant import ntc
 from solidbms.schema import (
     BOARDS,
@@ -34,7 +34,6 @@ from solidbms.schema import (
 # What a key of `[rules.ID]` is called and scaled by, from the unit of the rule's signal.
 UNITS = {"uv": ("_v", 1e6), "ua": ("_a", 1e6), "mdegc": ("_c", 1e3), "ms": ("_s", 1e3)}
 COUNT = ("_count", 1.0)
-UA_NUM_MAX = 2000  # 20-bit code times this fits 31 bits
 SENSE_MAX_MS = 60000  # limits on lost, frozen or late: within a minute
 KELVIN = 273.15
 ADC_TEMPS_C = range(-45, 126, 5)
@@ -47,6 +46,7 @@ TABLE_KEYS = {  # where a table of the blob comes from
     "discharge_derate_ppm": "derating.discharge",
     "ntc_mdegc": "thermistor",
 }
+Age = Callable[[int], int]  # of a signal, in ms
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def load(name: str, cell: str | None = None) -> tuple[PackFile, CellFile, Path]:
     except BadInput as error:
         # The rules have their own check; a user wants all errors at once.
         found: list[str] = []
-        _rules(data.get("rules"), 0, found)
+        _rules(data.get("rules"), 0, lambda signal: 0, found)
         raise BadInput("\n".join([str(error), *(f"{shown(path)}: {e}" for e in found)])) from None
     where = "--cell" if cell else f"{shown(path)}: cell"
     cell_path = refer(file.cell, BOARDS / "cells", where)
@@ -131,13 +131,15 @@ def examine(
     reports: its gates only report, so its limits need not suit the cell.
     """
     errors: list[str] = []
-    pack_rules = _rules(file.rules, file.tick_ms, errors)
+    chip = front(file)
+    pack_rules = _rules(file.rules, file.tick_ms, lambda k: chip.age_ms(k, file), errors)
     _check_cell(cell, errors)
     if not reports:
         _check_limits(pack_rules, file, cell, errors)
         _check_announced(pack_rules, file, errors)
     _check_sense(pack_rules, errors)
-    _check_chip(pack_rules, file, errors)
+    _check_ranges(pack_rules, file, errors)
+    errors += chip.errors(pack_rules, file)
     errors += ledger.errors(file)
     compiled = Compiled(file, cell, pack_rules, b"")
     if not errors:
@@ -165,7 +167,7 @@ def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _rules(tables: Any, tick_ms: int, errors: list[str]) -> list[Rule]:
+def _rules(tables: Any, tick_ms: int, age_ms: Age, errors: list[str]) -> list[Rule]:
     """Return the sound rules of a pack's `[rules]`; what the schema refuses is left out."""
     if not isinstance(tables, dict):
         return []
@@ -177,14 +179,14 @@ def _rules(tables: Any, tick_ms: int, errors: list[str]) -> list[Rule]:
         given = tables.get(row[rules.ID], {})
         if isinstance(given, dict):
             before = len(errors)
-            rule = _rule(row, given, tick_ms, errors)
+            rule = _rule(row, given, tick_ms, age_ms(row[rules.SIGNAL]), errors)
             if len(errors) == before:
                 found.append(rule)
     return found
 
 
 def _rule(
-    row: tuple[Any, ...], given: dict[str, Any], tick_ms: int, errors: list[str]
+    row: tuple[Any, ...], given: dict[str, Any], tick_ms: int, age_ms: int, errors: list[str]
 ) -> Rule:
     name = row[rules.ID]
     before = len(errors)
@@ -225,7 +227,6 @@ def _rule(
     if react is not None and (isinstance(react, bool) or not isinstance(react, int | float)):
         errors.append(f"rules.{name}.react_s: a number is valid, not {react!r}")
         react = None
-    age_ms = ina228.AGE_MS if row[rules.SIGNAL] <= plausible.DISCHARGE_UA else 0
     rule = Rule(name, row, limit, release, delay_ms, shed[0] if shed else 0,
                 None if react is None else round(react * 1e3), age_ms)  # fmt: skip
     promise = rule.promise_ms(tick_ms)
@@ -336,72 +337,13 @@ def _check_sense(pack_rules: list[Rule], errors: list[str]) -> None:
                               "warning")  # fmt: skip
 
 
-def _check_chip(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> None:
-    full_a = ina228.SHUNT_FULL_UV * 1e-6 / file.front_end.shunt_ohm
+def _check_ranges(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> None:
     for rule in pack_rules:
-        if rule.signal in ("charge_ua", "discharge_ua") and rule.limit * 1e-6 >= full_a:
-            errors.append(
-                f"rules.{rule.id}.limit_a: below {full_a:g} is valid, where the INA228 with this "
-                f"shunt ends, not {rule.limit * 1e-6:g}"
-            )
         if rule.signal.endswith("mdegc") and not -40000 <= rule.limit <= 120000:
             errors.append(f"rules.{rule.id}.limit_c: -40 to 120 is valid, where the sensor reads")
-    _check_alerts({rule.id: rule for rule in pack_rules}, file, errors)
-    if file.cells_in_series != 1:
-        errors.append("cells_in_series: 1 is valid for front_end.chip ina228")
     for key in ("charge", "discharge"):
         if not all(-60 <= t <= 150 and 0 <= f <= 1 for t, f in getattr(file.derating, key)):
             errors.append(f"derating.{key}: degC from -60 to 150 and shares from 0 to 1 are valid")
-    if ua_per_code(file) is None:
-        errors.append("front_end.shunt_ohm: 0.0002 to 1 in steps that make a short fraction")
-
-
-def alert_codes(file: PackFile) -> dict[str, tuple[int, float]]:
-    """Return the chip's own limits: register code, and the A or V that it really applies.
-
-    The step below what the pack asks for; a limit that it does not ask for is out of reach.
-    """
-    chip = file.front_end
-    steps = {
-        "charge": (chip.alert_charge_a, ina228.SHUNT_LIMIT_UV * 1e-6 / chip.shunt_ohm, 1),
-        "discharge": (chip.alert_discharge_a, ina228.SHUNT_LIMIT_UV * 1e-6 / chip.shunt_ohm, -1),
-        "over": (chip.alert_over_v, ina228.BUS_LIMIT_UV * 1e-6, 1),
-    }
-    codes = {}
-    for name, (asked, step, sign) in steps.items():
-        code = ina228.LIMIT_MAX if asked is None else min(int(asked / step), ina228.LIMIT_MAX)
-        codes[name] = (sign * code, code * step)
-    return codes
-
-
-def _check_alerts(by_id: dict[str, Rule], file: PackFile, errors: list[str]) -> None:
-    """The chip's own limits lie beyond the rules': a rule warns, clears and tells why."""
-    chip = file.front_end
-    full_a = ina228.SHUNT_FULL_UV * 1e-6 / chip.shunt_ohm
-    for key, name, scale, most in (
-        ("alert_charge_a", "charge_oc", 1e-6, full_a),
-        ("alert_discharge_a", "dsg_oc", 1e-6, full_a),
-        ("alert_over_v", "cell_ov", 1e-6 * file.cells_in_series, 85.0),
-    ):
-        value = getattr(chip, key)
-        if value is None or name not in by_id:
-            continue
-        least = by_id[name].limit * scale
-        if not least < value < most:
-            errors.append(f"front_end.{key}: above {least:g} (rules.{name}) and below {most:g} "
-                          f"is valid, not {value:g}")  # fmt: skip
-
-
-def ua_per_code(file: PackFile) -> Fraction | None:
-    """Return uA per current code as a fraction that multiplies within 31 bits, or None."""
-    uohm = round(file.front_end.shunt_ohm * 1e6)
-    if not uohm:
-        return None
-    exact = Fraction(ina228.SHUNT_STEP_PV, uohm)
-    near = exact.limit_denominator(max(1, int(UA_NUM_MAX / max(exact, 1))))
-    if near.numerator > UA_NUM_MAX or not near or abs(near / exact - 1) > 1e-3:
-        return None
-    return near
 
 
 def _blob(
@@ -424,9 +366,11 @@ def _blob(
     words = [fields[name] for name in blob_layout.FIELDS]
     for rule in pack_rules:
         words += [rule.limit, rule.release, rule.delay_ms, rule.shed_ms]
+    flat = {name: [*(round(x) for x in xs), *(round(y) for y in ys)]
+            for name, (xs, ys) in tables.items()}  # fmt: skip
+    flat |= front(file).tables(file)
     for name in blob_layout.TABLES:
-        xs, ys = tables[name]
-        words += [2 * len(xs), *(round(x) for x in xs), *(round(y) for y in ys)]
+        words += [len(flat.get(name, [])), *flat.get(name, [])]
     if any(abs(word) >= 1 << 30 for word in words):
         errors.append("a number of this pack does not fit 31 bits")
         return b""
@@ -435,10 +379,9 @@ def _blob(
 
 
 def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str, int]:
-    ua = ua_per_code(file)
-    assert ua is not None
     ah = cell.capacity.ah * capacity_factor
     ocv_mv = file.soc.ocv_error_mv or cell.accuracy.ocv_mv
+    chip = front(file)
     return {
         "rows": len(rules.ROWS),
         "cells": file.cells_in_series,
@@ -458,25 +401,18 @@ def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str,
         "rest_ua": round((file.soc.rest_a or ah / 200) * 1e6),
         "rest_ms": round(file.soc.rest_s * 1e3),
         "rest_cold_ms": round(file.soc.rest_cold_s * 1e3),
-        "chip_address": file.front_end.address,
-        "ua_num": ua.numerator,
-        "ua_den": ua.denominator,
         "ntc_low": 1000,  # 1.5 % of the range: no NTC in its window reads so near a rail
         "ntc_high": 64500,
-        "simulated": int(file.front_end.simulated),
-        **{f"alert_{name}": code for name, (code, _) in alert_codes(file).items()},
+        "chip": chip.CHIP,
+        **UNUSED,
+        **chip.fields(file),
     }
 
 
 def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list[float]]]:
     charge = sorted(file.derating.charge)
     discharge = sorted(file.derating.discharge)
-    sensor = file.thermistor
-    codes = sorted(
-        (65536 * ntc.share(t, sensor.r25_ohm, sensor.beta_k, sensor.pullup_ohm), t * 1e3)
-        for t in ADC_TEMPS_C
-    )
-    return {
+    tables = {
         "ocv_uv_ppm": ([v * 1e6 for v in cell.ocv.v], [s * 1e6 for s in cell.ocv.soc]),
         "dcir_uohm": _over_temperature(cell, ("r0_ohm",), cell.resistance.activation_r0_k),
         "polar_uohm": _over_temperature(
@@ -484,8 +420,20 @@ def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list
         ),
         "charge_derate_ppm": ([t * 1e3 for t, _ in charge], [f * 1e6 for _, f in charge]),
         "discharge_derate_ppm": ([t * 1e3 for t, _ in discharge], [f * 1e6 for _, f in discharge]),
-        "ntc_mdegc": ([code for code, _ in codes], [t for _, t in codes]),
     }
+    if not front(file).READS_TEMPS:
+        tables["ntc_mdegc"] = _ntc(file)
+    return tables
+
+
+def _ntc(file: PackFile) -> tuple[list[float], list[float]]:
+    """Return temperature (mdegC) over ADC code."""
+    sensor = file.thermistor
+    codes = sorted(
+        (65536 * ntc.share(t, sensor.r25_ohm, sensor.beta_k, sensor.pullup_ohm), t * 1e3)
+        for t in ADC_TEMPS_C
+    )
+    return [code for code, _ in codes], [t for _, t in codes]
 
 
 def _over_temperature(

@@ -12,22 +12,8 @@ import numpy as np
 from bms.core import rules, switch
 from pydantic import Field, field_validator, model_validator
 
-from solidbms.schema import (
-    BOARDS,
-    HIL,
-    BadInput,
-    Model,
-    Name,
-    NonNegative,
-    Positive,
-    Table,
-    TempC,
-    check,
-    find,
-    read_toml,
-    refer,
-    shown,
-)
+from solidbms.model import Model, Name, NonNegative, Positive, Table, TempC
+from solidbms.schema import BOARDS, HIL, BadInput, check, find, read_toml, refer, shown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

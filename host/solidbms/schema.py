@@ -6,30 +6,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from solidbms.fronts import FrontEnd
+from solidbms.model import Amps, Model, Name, NonNegative, Positive, Table
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "boards"
 HIL = ROOT / "hil"
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-# Goes into file names, CSV and messages.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-TempC = Annotated[float, Field(ge=-60, le=150)]
-Amps = Annotated[float, Field(gt=0, le=1000)]
-Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
-Table = Annotated[list[Pair], Field(min_length=2)]
-
 
 class BadInput(Exception):
     """Input that cannot be used; one line a problem: file, key, what would be valid."""
-
-
-class Model(BaseModel):
-    """Strict: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Capacity(Model):
@@ -85,17 +73,6 @@ class CellFile(Model):
     thermal: Thermal
     limits: CellLimits
     accuracy: Accuracy
-
-
-class FrontEnd(Model):
-    chip: Literal["ina228"]
-    address: Annotated[int, Field(ge=0x40, le=0x4F)] = 0x40
-    shunt_ohm: Annotated[float, Field(ge=1e-4, le=1)]
-    simulated: bool = False  # the board simulates chip and cell: nothing is wired
-    # The chip's own limits: its alert pin stops the dead-man without the processor.
-    alert_charge_a: Amps | None = None
-    alert_discharge_a: Amps | None = None
-    alert_over_v: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
 class Thermistor(Model):

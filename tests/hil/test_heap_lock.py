@@ -14,6 +14,7 @@ MAIN = ROOT / "firmware" / "main.py"
 SIM = ROOT / "boards" / "sim" / "board.py"
 
 BOARD = """
+import bms.drivers.ntc
 import sim_board
 from sim_board import *
 
@@ -26,7 +27,7 @@ class Gates(sim_board.Gates):
         super().set(chg_on, dsg_on)
 
 
-class Ntc(sim_board.Ntc):
+class Ntc(bms.drivers.ntc.Ntc):
     def read(self, frame):
         super().read(frame)
         {driver}

@@ -14,7 +14,8 @@ from bms.core.pack import BadPack, Pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from solidbms.explain import explain
-from solidbms.packc import compile_pack, examine, load, ua_per_code
+from solidbms.fronts.ina228 import ua_per_code
+from solidbms.packc import compile_pack, examine, load
 from solidbms.schema import BOARDS, ROOT, BadInput, CellFile, PackFile
 from support.packs import packs
 

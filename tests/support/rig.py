@@ -18,8 +18,7 @@ from bms.core import rules as R
 from bms.core import switch as W
 from bms.core.fixed import interp
 from bms.core.protect import ACTED, STRIDE, Protect
-from bms.drivers.ina228 import Ina228
-from bms.drivers.ntc import Ntc
+from bms.drivers.front import drivers
 from bms.loop import Bms
 from bms.mailbox import Mailbox
 from solidbms.plant.chips import ina228 as chip_model
@@ -110,9 +109,9 @@ class Rig:
         """Take the gate commands."""
         self.commanded = (chg_on, dsg_on)
 
-    def drivers(self, pack: Any) -> list[Ina228 | Ntc]:
+    def drivers(self, pack: Any) -> list[Any]:
         """Return the real drivers on this rig as bus and ADC."""
-        return [Ina228(self, pack), *(Ntc(self, pack, k) for k in range(pack.temps))]
+        return drivers(self, pack, lambda k: self)
 
     def readfrom_mem_into(self, address: int, register: int, buffer: bytearray) -> None:
         """Answer as machine.I2C."""

@@ -12,7 +12,7 @@ from bms.compat import const
 from bms.core.rules import ROWS
 
 MAGIC = b"SBMS"
-VERSION = 2
+VERSION = 3
 
 FIELDS = (
     "rows",  # rules the blob was compiled for
@@ -33,9 +33,13 @@ FIELDS = (
     "rest_ua",  # below this current the pack rests
     "rest_ms",  # rest before OCV is believed
     "rest_cold_ms",  # the same below 0 degC
+    "chip",  # which front end: see bms.drivers.front
     "chip_address",
+    "chip_crc",  # 1: every byte on its bus has a check byte
     "ua_num",  # current in uA is the chip's code * ua_num // ua_den
     "ua_den",
+    "charge_num",  # likewise the charge in uAs, where its accumulator has a scale of its own
+    "charge_den",
     "ntc_low",  # ADC codes outside ntc_low .. ntc_high: sensor open or shorted
     "ntc_high",
     "simulated",  # 1: the board simulates the front end and a cell
@@ -49,7 +53,8 @@ TABLES = (
     "polar_uohm",  # R1 + R2 over temperature
     "charge_derate_ppm",  # of charge_max_ma over temperature
     "discharge_derate_ppm",
-    "ntc_mdegc",  # temperature over ADC code (16 bit)
+    "ntc_mdegc",  # temperature over ADC code (16 bit); empty where the chip reads the sensors
+    "chip_memory",  # what the driver writes into the chip: address, value, ... in its own terms
 )
 RULE_SIZE = const(4)
 

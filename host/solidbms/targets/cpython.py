@@ -9,8 +9,7 @@ from typing import Any
 
 from bms.core import frame as F
 from bms.core.pack import Pack
-from bms.drivers.ina228 import Ina228
-from bms.drivers.ntc import Ntc
+from bms.drivers.front import drivers
 from bms.links.record import Record
 from bms.loop import Bms
 from bms.mailbox import Mailbox
@@ -60,10 +59,9 @@ class Board:
         self._record = record
         self.said: list[str] = []
 
-    def drivers(self, pack: Any) -> list[Ina228 | Ntc]:
+    def drivers(self, pack: Any) -> list[Any]:
         """Return what fills the Frame."""
-        sensors = [Ntc(_Adc(self.world, k), pack, k) for k in range(pack.temps)]
-        return [Ina228(_Bus(self.world), pack), *sensors]
+        return drivers(_Bus(self.world), pack, lambda k: _Adc(self.world, k))
 
     def ticks_ms(self) -> int:
         """Return the simulated time."""

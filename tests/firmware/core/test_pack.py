@@ -33,7 +33,7 @@ def test_what_was_compiled_is_read_back(pack):
     assert found.temps == pack.file.thermistor.count and found.tick_ms == pack.file.tick_ms
     for name in FIELDS:
         assert isinstance(getattr(found, name), int)
-    for name in TABLES:
+    for name in TABLES[:-1]:  # not the memory of the chip: y over x
         table = list(getattr(found, name))
         xs = table[: len(table) // 2]
         assert len(table) % 2 == 0 and len(xs) >= 2 and xs == sorted(xs)
