@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from solidbms.fronts import FrontEnd
-from solidbms.model import Amps, Model, Name, NonNegative, Positive, Table
+from solidbms.model import Amps, Model, Name, NonNegative, Positive, Table, TempC
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARDS = ROOT / "boards"
@@ -21,12 +21,26 @@ class BadInput(Exception):
 
 
 class Capacity(Model):
+    """`ah`: what SoC counts in. Optional: charge from full to the least voltage by temperature."""
+
     ah: Annotated[float, Field(gt=0, le=250)]
+    temp_c: list[TempC] | None = None
+    usable_ah: list[Annotated[float, Field(gt=0, le=250)]] | None = None
 
 
 class Ocv(Model):
+    """OCV at 25 degC over SoC; where it depends on the way, `v` is the middle of both branches.
+
+    Charged long enough the cell rests at v + hysteresis_v, discharged at v - hysteresis_v. Between
+    them it moves with the charge: from one to the other over `hysteresis_soc`, turning anywhere.
+    `v_per_k`: change with temperature. Lists run over `soc`.
+    """
+
     soc: list[float]
     v: list[Annotated[float, Field(ge=0, le=6)]]
+    hysteresis_v: list[Annotated[float, Field(ge=0, le=0.5)]] | None = None
+    hysteresis_soc: Annotated[float, Field(gt=0, le=1)] | None = None
+    v_per_k: list[Annotated[float, Field(ge=-0.005, le=0.005)]] | None = None
 
 
 class Resistance(Model):
@@ -58,7 +72,11 @@ class CellLimits(Model):
 
 
 class Accuracy(Model):
+    """What the file leaves open: of OCV, and of voltage under load by temperature (mV RMS)."""
+
     ocv_mv: Annotated[float, Field(gt=0, le=1000)]
+    temp_c: list[TempC] | None = None
+    residual_mv: list[Annotated[float, Field(gt=0, le=1000)]] | None = None
 
 
 class CellFile(Model):

@@ -120,7 +120,7 @@ def test_base_is_overlaid_key_by_key(tmp_path):
         ('[rules.cell_ov]\nreact_s = "1"', "rules.cell_ov.react_s: a number is valid, not '1'"),
         ("[rules.cell_ow]\nlimit_v = 4", "rules.cell_ow: no such rule; there are: cell_ov"),
         ("[rules]\ncell_ov = 3", "rules.cell_ov: input should be a valid dictionary, not 3"),
-        ('cell = "nope"', "mine.toml: cell: no cell 'nope'; there are: lg_hg2"),
+        ('cell = "nope"', "mine.toml: cell: no cell 'nope'; there are: a123_26650"),
         ("recover_s = -1", "recover_s: input should be greater than or equal to 0.1, not -1"),
         ("cells_in_series = 4", "cells_in_series: 1 is valid for front_end.chip ina228"),
         ("[front_end]\nshunt_ohm = 0.00011", "front_end.shunt_ohm: 0.0002 to 1"),
@@ -199,7 +199,7 @@ def test_cells_that_cannot_be(change, says):
 
 def test_in_a_replay_limits_only_report():
     assert compile_pack("bench_1s", cell="solid_state_15ah").blob
-    with pytest.raises(BadInput, match=r"^--cell: no cell 'nope'; there are: lg_hg2"):
+    with pytest.raises(BadInput, match=r"^--cell: no cell 'nope'; there are: a123_26650"):
         compile_pack("bench_1s", cell="nope")
 
 

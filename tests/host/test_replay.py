@@ -246,5 +246,5 @@ def test_refused_options(given, says, tmp_path):
 
 
 def test_unknown_cell(tmp_path):
-    with pytest.raises(BadInput, match=r"^--cell: no cell 'nope'; there are: lg_hg2"):
+    with pytest.raises(BadInput, match=r"^--cell: no cell 'nope'; there are: a123_26650"):
         replay_job(drive(tmp_path, 5), Options("nope"))

@@ -76,7 +76,7 @@ def test_missing_file_lists_its_neighbours(tmp_path):
     (line,) = lines(lambda: read_toml(tmp_path))
     assert "directory" in line.lower()
     (line,) = lines(lambda: refer("nope", BOARDS / "cells", "p.toml: cell"))
-    assert line.startswith("p.toml: cell: no cell 'nope'; there are: lg_hg2")
+    assert line.startswith("p.toml: cell: no cell 'nope'; there are: a123_26650")
 
 
 def test_byte_order_mark_and_crlf(tmp_path):
