@@ -2,9 +2,10 @@
 
 from bms.compat import collect, heap_lock, heap_unlock, sleep_ms
 from bms.core import frame as F
+from bms.core.balance import MASK
 from bms.core.core import Core
 from bms.core.fixed import TICKS_MAX, ticks_diff
-from bms.core.switch import BOOT, CHG_ON, CLEAR, DSG_ON, STATE
+from bms.core.switch import BOOT, CHG_ON, CLEAR, DSG_ON, FUSE, STATE
 from bms.mailbox import Mailbox
 
 _GC_EVERY = 20  # ticks: a second's garbage of the links is some 10 kB
@@ -14,9 +15,11 @@ _LOOK_MS = 10  # between two looks at the links in `task`
 class Bms:
     """The running firmware of one pack on one board.
 
-    board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame; `tested()` the
+    board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame, the front end first,
+    which takes `balance(mask)` where the pack bleeds cells; `tested()` the
     flags of the boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
-    `gates.dropped()` tells that hardware holds open what is commanded closed; `ticks_ms()` is the
+    `gates.dropped()` tells that hardware holds open what is commanded closed, `gates.blow()` blows
+    the fuse (packs that have one to blow); `ticks_ms()` is the
     clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
     whoever hears of the pack, each with a `step()` that returns whether it had something to tell;
     `failed(error)` hears of a lost feature or link; `ticked()` is the last of a whole tick;
@@ -110,6 +113,8 @@ class Bms:
         core.protect()
         switch = core.switch.v
         gates.set(switch[CHG_ON], switch[DSG_ON])
+        if switch[FUSE]:
+            gates.blow()
 
     def _slack(self):
         core = self.core
@@ -120,6 +125,8 @@ class Bms:
             self._flags &= ~F.FEATURE_LOST
         try:
             core.estimate()
+            if core.pack.balance_cells:
+                self.drivers[0].balance(core.balance.v[MASK])
         except Exception as error:
             self.lose(error)
         if core.switch.v[STATE] == BOOT:

@@ -10,7 +10,8 @@ from solidbms.packc import Rule
 from solidbms.schema import PackFile, shown
 from solidbms.world import DEAD_MAN_MS
 
-UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": ""}
+UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": "",
+              "_pct": "%", "_k_per_s": "K/s"}  # fmt: skip
 
 
 def explain(name: str) -> tuple[str, bool]:

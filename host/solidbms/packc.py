@@ -16,7 +16,7 @@ from bms.core import pack as blob_layout
 from bms.core import plausible, rules
 from bms.core.fixed import DY_MAX
 
-from solidbms import ledger
+from solidbms import ledger, watch
 from solidbms.fronts import UNUSED, front
 from solidbms.plant import ntc
 from solidbms.schema import (
@@ -32,9 +32,14 @@ from solidbms.schema import (
 )
 
 # What a key of `[rules.ID]` is called and scaled by, from the unit of the rule's signal.
-UNITS = {"uv": ("_v", 1e6), "ua": ("_a", 1e6), "mdegc": ("_c", 1e3), "ms": ("_s", 1e3)}
+UNITS = {"uv": ("_v", 1e6), "ua": ("_a", 1e6), "mdegc": ("_c", 1e3), "ms": ("_s", 1e3),
+         "ppm": ("_pct", 1e4), "udegps": ("_k_per_s", 1e6)}  # fmt: skip
 COUNT = ("_count", 1.0)
 SENSE_MAX_MS = 60000  # limits on lost, frozen or late: within a minute
+CHARGE_MAX_MS = 86400000  # a charge: within a day
+ODD_STEPS_MAX = 15
+SECOND_TIER_V = 0.05  # how far past the cell's end voltage the cut behind cell_ov may lie,
+SECOND_TIER = 1.25  # and past its currents those behind charge_oc and dsg_oc, acting sooner
 KELVIN = 273.15
 ADC_TEMPS_C = range(-45, 126, 5)
 DCIR_TEMPS_C = range(-40, 81, 10)
@@ -42,6 +47,8 @@ TABLE_KEYS = {  # where a table of the blob comes from
     "ocv_uv_ppm": "cell: ocv",
     "dcir_uohm": "cell: resistance",
     "polar_uohm": "cell: resistance",
+    "r1s_uohm": "cell: resistance",
+    "r10s_uohm": "cell: resistance",
     "charge_derate_ppm": "derating.charge",
     "discharge_derate_ppm": "derating.discharge",
     "ntc_mdegc": "thermistor",
@@ -132,7 +139,8 @@ def examine(
     """
     errors: list[str] = []
     chip = front(file)
-    pack_rules = _rules(file.rules, file.tick_ms, lambda k: chip.age_ms(k, file), errors)
+    needed, given = _needed(file, errors)
+    pack_rules = _rules(given, file.tick_ms, lambda k: _age_ms(k, file), errors, needed)
     _check_cell(cell, errors)
     if not reports:
         _check_limits(pack_rules, file, cell, errors)
@@ -167,7 +175,31 @@ def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _rules(tables: Any, tick_ms: int, age_ms: Age, errors: list[str]) -> list[Rule]:
+def _needed(
+    file: PackFile, errors: list[str]
+) -> tuple[tuple[tuple[Any, ...], ...], dict[str, Any]]:
+    """Return the rows that this pack must have, and its `[rules]` without the others."""
+    reasons = {row[rules.ID]: watch.absent(row, file) for row in rules.ROWS}
+    for name in file.rules:
+        if reasons.get(name):
+            errors.append(f"rules.{name}: not valid here: {reasons[name]}")
+    given = {name: table for name, table in file.rules.items() if not reasons.get(name)}
+    return tuple(row for row in rules.ROWS if not reasons[row[rules.ID]]), given
+
+
+def _age_ms(signal: int, file: PackFile) -> int:
+    """Return the age of a signal: of its readings, and a tick more for one made in the slack."""
+    age_ms = front(file).age_ms(signal, file)
+    return age_ms + file.tick_ms if plausible.slack_signal(signal) else age_ms
+
+
+def _rules(
+    tables: Any,
+    tick_ms: int,
+    age_ms: Age,
+    errors: list[str],
+    rows: tuple[tuple[Any, ...], ...] = rules.ROWS,
+) -> list[Rule]:
     """Return the sound rules of a pack's `[rules]`; what the schema refuses is left out."""
     if not isinstance(tables, dict):
         return []
@@ -175,7 +207,7 @@ def _rules(tables: Any, tick_ms: int, age_ms: Age, errors: list[str]) -> list[Ru
     for name in sorted(set(tables) - set(known)):
         errors.append(f"rules.{name}: no such rule; there are: {', '.join(known)}")
     found = []
-    for row in rules.ROWS:
+    for row in rows:
         given = tables.get(row[rules.ID], {})
         if isinstance(given, dict):
             before = len(errors)
@@ -274,6 +306,9 @@ def _check_limits(
         (plausible.DISCHARGE_UA, False): c.discharge_a_max,
         (plausible.TEMP_MAX_MDEGC, True): c.charge_temp_max_c,
         (plausible.TEMP_MAX_MDEGC, False): c.discharge_temp_max_c,
+        (plausible.HOT_MDEGC, False): c.discharge_temp_max_c,
+        (plausible.PACK_UV, True): c.v_max * file.cells_in_series,
+        (plausible.PACK_UV, False): c.v_min * file.cells_in_series,
         (plausible.TEMP_MIN_MDEGC, True): c.charge_temp_min_c,
         (plausible.TEMP_MIN_MDEGC, False): c.discharge_temp_min_c,
     }
@@ -282,6 +317,10 @@ def _check_limits(
         allowed = outer.get((row[rules.SIGNAL], row[rules.PATH] == rules.CHARGE))
         if allowed is None or row[rules.LEVEL] != rules.TRIP:
             continue
+        if rule.id == "cell_ov_cut":
+            allowed += SECOND_TIER_V
+        elif rule.id.endswith("_oc_cut"):
+            allowed *= SECOND_TIER
         suffix, factor = unit_of(row)
         if (rule.limit - round(allowed * factor)) * row[rules.SIDE] > 0:
             word = "up to" if row[rules.SIDE] > 0 else "from"
@@ -319,11 +358,15 @@ def _check_sense(pack_rules: list[Rule], errors: list[str]) -> None:
     """What could never trip, or would cut before it has warned, is an error."""
     for rule in pack_rules:
         suffix, factor = unit_of(rule.row)
-        if suffix == "_s" and not 0 <= rule.limit <= SENSE_MAX_MS:
-            errors.append(f"rules.{rule.id}.limit_s: 0 to {SENSE_MAX_MS // 1000} is valid, "
+        signal = rule.row[rules.SIGNAL]
+        most = CHARGE_MAX_MS if signal == plausible.CHARGE_TIME_MS else SENSE_MAX_MS
+        if suffix == "_s" and not 0 <= rule.limit <= most:
+            errors.append(f"rules.{rule.id}.limit_s: 0 to {most // 1000} is valid, "
                           f"not {rule.limit / factor:g}")  # fmt: skip
-        if suffix == "_count" and rule.limit != 0:
-            errors.append(f"rules.{rule.id}.limit_count: 0 is valid, not {rule.limit}")
+        most = ODD_STEPS_MAX if signal == plausible.ODD_STEPS else 0
+        if suffix == "_count" and not 0 <= rule.limit <= most:
+            valid = f"0 to {most}" if most else "0"
+            errors.append(f"rules.{rule.id}.limit_count: {valid} is valid, not {rule.limit}")
     trips = [rule for rule in pack_rules if rule.row[rules.LEVEL] == rules.TRIP]
     for soft in (rule for rule in trips if rule.row[rules.SHED] == rules.SHEDS):
         for hard in (rule for rule in trips if rule.row[rules.SHED] == rules.CUT):
@@ -353,7 +396,7 @@ def _blob(
     capacity_factor: float,
     errors: list[str],
 ) -> bytes:
-    fields = _fields(file, cell, capacity_factor)
+    fields = _fields(file, cell, capacity_factor) | watch.fields(file, cell, pack_rules)
     tables = _tables(file, cell)
     for name, (xs, ys) in tables.items():
         if not _rising(xs, 0):
@@ -364,8 +407,14 @@ def _blob(
                 "between neighbours are valid"
             )
     words = [fields[name] for name in blob_layout.FIELDS]
-    for rule in pack_rules:
-        words += [rule.limit, rule.release, rule.delay_ms, rule.shed_ms]
+    by_id = {rule.id: rule for rule in pack_rules}
+    for row in rules.ROWS:
+        rule = by_id.get(row[rules.ID])
+        if rule is None:  # a row that this pack does without: out of reach
+            off = row[rules.SIDE] * rules.OFF
+            words += [off, off, 0, 0]
+        else:
+            words += [rule.limit, rule.release, rule.delay_ms, rule.shed_ms]
     flat = {name: [*(round(x) for x in xs), *(round(y) for y in ys)]
             for name, (xs, ys) in tables.items()}  # fmt: skip
     flat |= front(file).tables(file)
@@ -412,12 +461,16 @@ def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str,
 def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list[float]]]:
     charge = sorted(file.derating.charge)
     discharge = sorted(file.derating.discharge)
+    rows = range(len(cell.resistance.temp_c))
+    r0_k = cell.resistance.activation_r0_k
     tables = {
         "ocv_uv_ppm": ([v * 1e6 for v in cell.ocv.v], [s * 1e6 for s in cell.ocv.soc]),
         "dcir_uohm": _over_temperature(cell, ("r0_ohm",), cell.resistance.activation_r0_k),
         "polar_uohm": _over_temperature(
             cell, ("r1_ohm", "r2_ohm"), cell.resistance.activation_rc_k
         ),
+        "r1s_uohm": _table(cell, [watch.answer_ohm(cell, k, 1.0) for k in rows], r0_k),
+        "r10s_uohm": _table(cell, [watch.answer_ohm(cell, k, 10.0) for k in rows], r0_k),
         "charge_derate_ppm": ([t * 1e3 for t, _ in charge], [f * 1e6 for _, f in charge]),
         "discharge_derate_ppm": ([t * 1e3 for t, _ in discharge], [f * 1e6 for _, f in discharge]),
     }
@@ -445,6 +498,14 @@ def _over_temperature(
         sum(sum(getattr(table, key)[k]) / len(table.soc) for key in keys)
         for k in range(len(table.temp_c))
     ]
+    return _table(cell, ohm, activation_k)
+
+
+def _table(
+    cell: CellFile, ohm: list[float], activation_k: float
+) -> tuple[list[float], list[float]]:
+    """Return resistance (uohm) over temperature (mdegC) from one value a row of the cell's."""
+    table = cell.resistance
 
     def at(temp_c: float) -> float:
         if temp_c <= table.temp_c[0] or temp_c >= table.temp_c[-1]:

@@ -128,6 +128,35 @@ class SocKeys(Model):
     rest_cold_s: Annotated[float, Field(ge=60, le=86400)]
 
 
+class Charging(Model):
+    """Ends of a charge; what is not given follows from cell and rules (packc)."""
+
+    full_v: Annotated[float, Field(gt=0, le=6)] | None = None
+    taper_a: Amps | None = None
+    refill_v: Annotated[float, Field(gt=0, le=6)] | None = None
+    precharge_v: Annotated[float, Field(ge=0, le=6)] | None = None
+    precharge_a: Amps | None = None
+
+
+class Balance(Model):
+    """Passive balancing by the front end."""
+
+    cells_at_once: Annotated[int, Field(ge=1, le=8)] = 4
+    start_mv: Annotated[float, Field(gt=0, le=100)] = 10.0
+    from_v: Annotated[float, Field(ge=0, le=6)]
+    bleed_ohm: Positive
+    board_c_max: TempC = 70.0
+
+
+class Watch(Model):
+    """What tells a broken gate, sensor or wire; what is not given follows from the pack."""
+
+    weld_a: Amps | None = None
+    vds_v: Annotated[float, Field(gt=0, le=5)] = 0.35
+    quiet_a: Amps | None = None
+    sensor_tau_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+
+
 class Derating(Model):
     """Pairs of degC and share of the maximum."""
 
@@ -155,6 +184,7 @@ class PackFile(Model):
     idle_tick_ms: Annotated[int, Field(ge=20, le=1000)]
     recover_s: Annotated[float, Field(ge=0.1, le=3600)]
     charger_a: Positive
+    pre_discharge: bool = False
     charge_a_max: Amps
     discharge_a_max: Amps
     frozen_step_a: Positive
@@ -164,6 +194,9 @@ class PackFile(Model):
     parts: Parts = Parts()
     soc: SocKeys
     derating: Derating
+    charging: Charging = Charging()
+    balance: Balance | None = None
+    watch: Watch = Watch()
     rules: dict[str, dict[str, Any]]
 
 

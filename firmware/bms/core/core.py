@@ -2,18 +2,30 @@
 
 from binascii import crc32
 
+from bms.core.balance import FIELDS as BALANCE_FIELDS
+from bms.core.balance import Balance
+from bms.core.cellwatch import FIELDS as CELLWATCH_FIELDS
+from bms.core.cellwatch import CellWatch
+from bms.core.charging import FIELDS as CHARGING_FIELDS
+from bms.core.charging import STAGE, Charging
 from bms.core.frame import FEATURE_LOST, FLAGS, Frame
+from bms.core.gatewatch import FIELDS as GATEWATCH_FIELDS
+from bms.core.gatewatch import GateWatch
 from bms.core.limits import FIELDS as LIMITS_FIELDS
 from bms.core.limits import Limits
 from bms.core.plausible import FIELDS as SIGNAL_FIELDS
 from bms.core.plausible import Plausible
-from bms.core.protect import Protect
+from bms.core.protect import NO_SHED, Protect
+from bms.core.selfcheck import FIELDS as SELFCHECK_FIELDS
+from bms.core.selfcheck import SelfCheck
 from bms.core.soc import FIELDS as SOC_FIELDS
-from bms.core.soc import Soc
+from bms.core.soc import SOC_PPM, Soc
 from bms.core.status import FIELDS as STATUS_FIELDS
 from bms.core.status import Status
 from bms.core.switch import ACK, BOOT, CHG_ON, CLEAR, DSG_ON, NONE, STATE, Switch
 from bms.core.switch import FIELDS as SWITCH_FIELDS
+from bms.core.thermal import FIELDS as THERMAL_FIELDS
+from bms.core.thermal import Thermal
 
 
 class Core:
@@ -28,9 +40,15 @@ class Core:
         self.frame = Frame(pack.cells, pack.temps)
         self.plausible = Plausible(pack)
         self.rules = Protect(pack)
-        self.switch = Switch()
+        self.switch = Switch(pack.pre_discharge)
+        self.gatewatch = GateWatch(pack)
+        self.cellwatch = CellWatch(pack)
+        self.thermal = Thermal(pack)
+        self.charging = Charging(pack)
+        self.selfcheck = SelfCheck(pack, self.rules)
         self.soc = Soc(pack)
         self.limits = Limits(pack)
+        self.balance = Balance(pack)
         self.status = Status()
         self.request = NONE
         self.hash = 0
@@ -59,15 +77,29 @@ class Core:
         switch.step(frame, sig, self.rules, request)
 
     def estimate(self):
-        """After the gates: SoC and limits, unless they were lost, and Status in any case."""
+        """After the gates: the signals that take longer, SoC and limits, and Status in any case.
+
+        Raises what a part of it raised; what protects runs first, and again the next tick.
+        """
         frame = self.frame
         sig = self.plausible.v
         try:
+            self.gatewatch.step(frame, sig, self.switch.v)
+            self.cellwatch.step(frame, sig)
+            self.thermal.step(frame, sig)
+            self.charging.step(sig)
+            self.selfcheck.step(frame, sig, self.switch)
             if not frame.v[FLAGS] & FEATURE_LOST:
-                self.soc.step(frame, sig)
-                self.limits.step(sig, self.rules)
+                self._optional(frame, sig)
         finally:
-            self.status.publish(frame, sig, self.rules, self.switch, self.soc, self.limits)
+            self.status.publish(self)
+
+    def _optional(self, frame, sig):
+        rules = self.rules
+        stage = self.charging.v[STAGE]
+        self.soc.step(frame, sig)
+        self.limits.step(sig, rules, stage, self.soc.v[SOC_PPM])
+        self.balance.step(frame, sig, rules.shed_left_ms == NO_SHED, stage)
 
     def parts(self):
         """Return the arrays of one record, in order: Frame, states, Status.
@@ -79,8 +111,16 @@ class Core:
             self.plausible.v,
             self.rules.v,
             self.switch.v,
+            self.gatewatch.v,
+            self.cellwatch.v,
+            self.cellwatch.last,
+            self.thermal.v,
+            self.thermal.last,
+            self.charging.v,
+            self.selfcheck.v,
             self.soc.v,
             self.limits.v,
+            self.balance.v,
             self.status.v,
         ]
 
@@ -91,8 +131,16 @@ class Core:
             ("signal", list(SIGNAL_FIELDS)),
             ("rule", self.rules.names()),
             ("switch", list(SWITCH_FIELDS)),
+            ("gate", list(GATEWATCH_FIELDS)),
+            ("cell", list(CELLWATCH_FIELDS)),
+            ("each", self.cellwatch.names()),
+            ("thermal", list(THERMAL_FIELDS)),
+            ("sensor", self.thermal.names()),
+            ("charging", list(CHARGING_FIELDS)),
+            ("check", list(SELFCHECK_FIELDS)),
             ("soc", list(SOC_FIELDS)),
             ("limit", list(LIMITS_FIELDS)),
+            ("balance", list(BALANCE_FIELDS)),
             ("status", [name for name, _ in STATUS_FIELDS]),
         )
 

@@ -6,6 +6,8 @@ TICKS_MAX = const(0x3FFFFFFF)  # ticks_ms wraps here, as MicroPython's does (2^3
 _TICKS_HALF = const(0x20000000)
 BIG = const(1000000000)  # largest magnitude a reading may have: 1000 V, 1000 A
 _SPAN = const(1023)  # interp: finest step is 1/1023 of a segment, so dx * dy fits 31 bits
+_FACTOR = const(30000)
+_ROOM = const(0x1FFFFFFF)
 DY_MAX = const(0xFFFFF)  # interp: largest |y[i+1] - y[i]|; packc refuses more
 
 
@@ -18,6 +20,30 @@ def ticks_diff(a_ms, b_ms):
 def clamp(x, low, high):
     """Return x held within low .. high."""
     return low if x < low else high if x > high else x
+
+
+def mul_div(a, b, d):
+    """Return about a * b // d, held within +-BIG, all steps within 31 bits.
+
+    Factors above 30000 lose their low bits: precise to 1 in 15000.
+    """
+    shift = 0
+    while not -_FACTOR <= a <= _FACTOR:
+        a >>= 1
+        shift += 1
+    while not -_FACTOR <= b <= _FACTOR:
+        b >>= 1
+        shift += 1
+    product = a * b
+    while shift and -_ROOM <= product <= _ROOM:
+        product <<= 1
+        shift -= 1
+    quotient = product // d
+    if quotient > BIG >> shift:
+        return BIG
+    if quotient < -(BIG >> shift):
+        return -BIG
+    return quotient << shift
 
 
 def interp(table, x):

@@ -33,6 +33,26 @@ FIELDS = (
     "rest_ua",  # below this current the pack rests
     "rest_ms",  # rest before OCV is believed
     "rest_cold_ms",  # the same below 0 degC
+    "has_fet",  # 1: the FETs have a sensor
+    "has_board",  # 1: so has the board
+    "pre_discharge",  # 1: the front end brings up the terminals first
+    "weld_ua",  # current that must not flow past an open gate
+    "vds_uv",  # voltage that must not lie across closed gates
+    "quiet_ua",  # below this current drops over R0 and R1 are next to nothing
+    "heat_mj_per_k",  # of one cell
+    "cool_tau_s",  # of one cell to its surroundings
+    "sensor_tau_ms",  # of a sensor behind its cell
+    "full_uv",  # a cell is full here, with the current
+    "taper_ua",  # below this,
+    "refill_uv",  # until it has fallen below this
+    "precharge_uv",  # below this a cell is charged with
+    "precharge_ma",  # no more than this
+    "high_uv",  # limits keep cells between these
+    "low_uv",
+    "balance_cells",  # that may bleed at once, 0 for no balancing
+    "balance_start_uv",  # above the lowest cell
+    "balance_from_uv",  # lowest cell: below it voltage does not tell charge
+    "balance_board_mdegc",  # no bleeding with the front end hotter
     "chip",  # which front end: see bms.drivers.front
     "chip_address",
     "chip_crc",  # 1: every byte on its bus has a check byte
@@ -51,6 +71,8 @@ TABLES = (
     "ocv_uv_ppm",  # SoC over rested voltage
     "dcir_uohm",  # R0 of a cell over temperature (mdegC)
     "polar_uohm",  # R1 + R2 over temperature
+    "r1s_uohm",  # what a cell's voltage answers within 1 s, at its worst SoC
+    "r10s_uohm",  # within 10 s
     "charge_derate_ppm",  # of charge_max_ma over temperature
     "discharge_derate_ppm",
     "ntc_mdegc",  # temperature over ADC code (16 bit); empty where the chip reads the sensors
@@ -86,6 +108,10 @@ class Pack:
         for name in TABLES:
             setattr(self, name, v[at + 1 : at + 1 + v[at]])
             at += 1 + v[at]
+
+    def tables(self):
+        """Return every array of limits and tables, to be checked now and then."""
+        return [self._rules] + [getattr(self, name) for name in TABLES]
 
     def rule(self, r):
         """Return (limit, release, delay_ms, shed_ms) of row r, in the units of its signal."""

@@ -1,7 +1,8 @@
 """Which readings can be believed, and the signals that the rules watch.
 
 Plausibility only writes signals: it opens no gate. A signal is an integer and a bit in `TRUST`;
-"lost", "frozen" and "overrun" are signals like any other, so that a row can act on them.
+"lost" and "overrun" are signals like any other, so that a row can act on them. What takes longer
+to work out is written in the slack by the modules named below, for the next tick's rules to see.
 """
 
 from array import array
@@ -19,16 +20,40 @@ FIELDS = (
     "temp_min_mdegc",
     "fe_lost_ms",  # since the front end last gave a believable set
     "temp_lost_ms",  # since every sensor last gave a believable reading
-    "frozen_ms",  # voltage to the last bit the same while the current moved
+    "frozen_ms",  # cellwatch: a cell's voltage to the last bit the same while the current moved
     "overrun_ms",  # how late this tick came
     "features_lost",  # parts after the gates that failed
     "fe_unsteady_ms",  # lost time and resets of the front end, forgotten at a quarter of the pace
     "gates_dropped",  # the dead-man holds open what is commanded closed
+    "pack_uv",  # the stack, by its own measuring path
+    "charge_over_ua",  # charge current beyond what the temperature allows
+    "fet_mdegc",
+    "board_mdegc",
+    "shorts",  # the front end's short-circuit protection acted
+    "weld_ms",  # gatewatch: charge current past an open charge gate
+    "leak_ms",  # gatewatch: discharge current past an open discharge gate
+    "fet_open_ms",  # gatewatch: voltage across closed gates
+    "chg_held_ms",  # gatewatch: the front end holds open what is commanded closed
+    "dsg_held_ms",
+    "pre_ms",  # gatewatch: how long pre-discharge takes
+    "offset_ua",  # gatewatch: current read while no gate is closed
+    "spread_uv",  # cellwatch: highest less lowest cell, at rest
+    "wire_uv",  # cellwatch: neighbours off by the same, one up, one down
+    "stack_ppm",  # cellwatch: sum of the cells against the stack
+    "odd_steps",  # cellwatch: voltage did not answer the current as R says; counts up and down
+    "sag_uv",  # cellwatch: a cell falls at rest, the others do not
+    "spread_mdegc",  # thermal: hottest less coldest sensor
+    "hot_mdegc",  # thermal: hottest spot between the sensors
+    "rise_udegps",  # thermal: a sensor's rise in udegC/s beyond what I2R explains
+    "stuck_mdegc",  # thermal: what a sensor that stands still should have moved
+    "charge_time_ms",  # charging: since the charger came
+    "overcharge_ms",  # charging: it goes on though the pack is full
+    "clock_ppm",  # selfcheck: the processor's clock against the front end's
+    "config_bad",  # selfcheck: limits or latches no longer as they were written
     "trust",  # bit k: signal k can be believed
     "dt_ms",  # time since the last Frame as the rules count it
+    "charge_limit_ua",  # limits: what the temperature allows
     "last_ms",
-    "frozen_uv",  # voltage and current where the voltage last changed
-    "frozen_ua",
     "resets",  # of the front end, at the last Frame
     "started",
 )
@@ -46,25 +71,64 @@ OVERRUN_MS = const(9)
 FEATURES_LOST = const(10)
 FE_UNSTEADY_MS = const(11)
 GATES_DROPPED = const(12)
-SIGNALS = const(13)  # the fields up to here can be watched by a rule
-ALL_TRUSTED = const((1 << 13) - 1)
-TRUST = const(13)
-DT_MS = const(14)
-_LAST_MS = const(15)
-_FROZEN_UV = const(16)
-_FROZEN_UA = const(17)
-_RESETS = const(18)
-_STARTED = const(19)
+PACK_UV = const(13)
+CHARGE_OVER_UA = const(14)
+FET_MDEGC = const(15)
+BOARD_MDEGC = const(16)
+SHORTS = const(17)
+WELD_MS = const(18)  # from here on, and FROZEN_MS: written in the slack
+LEAK_MS = const(19)
+FET_OPEN_MS = const(20)
+CHG_HELD_MS = const(21)
+DSG_HELD_MS = const(22)
+PRE_MS = const(23)
+OFFSET_UA = const(24)
+SPREAD_UV = const(25)
+WIRE_UV = const(26)
+STACK_PPM = const(27)
+ODD_STEPS = const(28)
+SAG_UV = const(29)
+SPREAD_MDEGC = const(30)
+HOT_MDEGC = const(31)
+RISE_UDEGPS = const(32)
+STUCK_MDEGC = const(33)
+CHARGE_TIME_MS = const(34)
+OVERCHARGE_MS = const(35)
+CLOCK_PPM = const(36)
+CONFIG_BAD = const(37)
+SIGNALS = const(38)  # the fields up to here can be watched by a rule
+TRUST = const(38)
+DT_MS = const(39)
+CHARGE_LIMIT_UA = const(40)
+_LAST_MS = const(41)
+_RESETS = const(42)
+_STARTED = const(43)
 
-_VOLT = const(0x3)
+# A signal made by the firmware itself is always believed; so is one whose front end never gives
+# it, as no row watches it there.
+ALL_TRUSTED = const(0x3FFFFFFF)
+TRUST_BITS = const(30)  # signals from here on have no bit: always believed
+READINGS = (CELL_MAX_UV, CELL_MIN_UV, CHARGE_UA, DISCHARGE_UA, TEMP_MAX_MDEGC, TEMP_MIN_MDEGC,
+            PACK_UV, CHARGE_OVER_UA, FET_MDEGC, BOARD_MDEGC)  # fmt: skip
+_VOLT = const(0x2003)  # cells and pack
 _CURRENT = const(0xC)
 _TEMP = const(0x30)
-_ALWAYS = ALL_TRUSTED - _VOLT - _CURRENT - _TEMP  # made here: always believed
+_CHARGE_OVER = const(0x4000)
+_FET = const(0x8000)
+_BOARD = const(0x10000)
+_EVERY_TEMP = const(0x18030)
+_ALWAYS = const(0x3FFE1FC0)  # ALL_TRUSTED less the readings
 _SANE_UV = const(1000000)
 _RESET_MS = const(1000)  # what one reset of the front end weighs
 LOST_MAX_MS = const(1000000)  # where the counters stop
 DT_MAX_MS = const(1000)  # longest step that delays may count at once
+_HALF = const(500000000)
 _TEMP_MAX_MDEGC = const(200000)  # no sensor here reads beyond; -100 to 200 degC
+
+
+def slack_signal(signal):
+    """Return whether a signal is written in the slack: the rules see it a tick later."""
+    return signal == FROZEN_MS or WELD_MS <= signal < SIGNALS
 
 
 class Plausible:
@@ -72,37 +136,44 @@ class Plausible:
 
     def __init__(self, pack):
         self.v = array("i", [0] * len(FIELDS))
-        self.frozen_step_ua = pack.frozen_step_ua
+        self.v[HOT_MDEGC] = -_TEMP_MAX_MDEGC
+        self.has_fet = pack.has_fet
+        self.has_board = pack.has_board
 
     def step(self, frame, period_ms):
         """Write the signals of this Frame; `period_ms` is what the tick should have taken."""
         v = self.v
         f = frame.v
         dt = self._time(f[F.T_MS], period_ms)
+        flags = f[F.FLAGS]
         trust = _ALWAYS
         fresh = self._voltages(f, frame.temp0)
         if fresh:
             trust |= _VOLT
+            v[PACK_UV] = f[F.PACK_UV]
         current = f[F.CURRENT_UA]
-        if f[F.FLAGS] & F.CURRENT_OK and -BIG < current < BIG:
-            trust |= _CURRENT
+        if flags & F.CURRENT_OK and -BIG < current < BIG:
+            trust |= _CURRENT | _CHARGE_OVER
             v[CHARGE_UA] = current
             v[DISCHARGE_UA] = -current
+            v[CHARGE_OVER_UA] = clamp(current, 0, _HALF) - v[CHARGE_LIMIT_UA]
         else:
             fresh = False
         if self._temperatures(f, frame.temp0):
             trust |= _TEMP
+        trust |= self._beside(f, flags)
+        if trust & _EVERY_TEMP == _EVERY_TEMP:
             v[TEMP_LOST_MS] = 0
         else:
             v[TEMP_LOST_MS] = min(v[TEMP_LOST_MS] + dt, LOST_MAX_MS)
         if fresh:
             v[FE_LOST_MS] = 0
-            self._frozen(f[F.CELL0], current, dt)
         else:
             v[FE_LOST_MS] = min(v[FE_LOST_MS] + dt, LOST_MAX_MS)
         self._steady(f[F.FE_RESETS], fresh, dt)
-        v[FEATURES_LOST] = 1 if f[F.FLAGS] & F.FEATURE_LOST else 0
-        v[GATES_DROPPED] = 1 if f[F.FLAGS] & F.GATE_DROPPED else 0
+        v[FEATURES_LOST] = 1 if flags & F.FEATURE_LOST else 0
+        v[GATES_DROPPED] = 1 if flags & F.GATE_DROPPED else 0
+        v[SHORTS] = 1 if flags & F.SHORTED else 0
         v[TRUST] = trust
 
     def _time(self, t_ms, period_ms):
@@ -129,7 +200,7 @@ class Plausible:
                 high = x
         # Below 1 V a sense wire is off, or the cell is beyond saving: either way nobody knows, and
         # the load is warned. Too high is always believed.
-        if low < _SANE_UV or high >= BIG:
+        if low < _SANE_UV or high >= BIG or not 0 <= f[F.PACK_UV] < BIG:
             return False
         self.v[CELL_MIN_UV] = low
         self.v[CELL_MAX_UV] = high
@@ -153,6 +224,21 @@ class Plausible:
         self.v[TEMP_MIN_MDEGC] = low
         return True
 
+    def _beside(self, f, flags):
+        # Sensors beside the cells; one that the pack does not have is not missed.
+        trust = _FET | _BOARD
+        if self.has_fet:
+            if flags & F.FET_TEMP_OK and -_TEMP_MAX_MDEGC < f[F.FET_MDEGC] < _TEMP_MAX_MDEGC:
+                self.v[FET_MDEGC] = f[F.FET_MDEGC]
+            else:
+                trust = _BOARD
+        if self.has_board:
+            if flags & F.BOARD_TEMP_OK and -_TEMP_MAX_MDEGC < f[F.BOARD_MDEGC] < _TEMP_MAX_MDEGC:
+                self.v[BOARD_MDEGC] = f[F.BOARD_MDEGC]
+            else:
+                trust &= _FET
+        return trust
+
     def _steady(self, resets, fresh, dt):
         # A front end that comes and goes is never lost for long enough to trip.
         v = self.v
@@ -164,14 +250,3 @@ class Plausible:
             unsteady += _RESET_MS
         unsteady += -dt >> 2 if fresh else dt
         v[FE_UNSTEADY_MS] = clamp(unsteady, 0, LOST_MAX_MS)
-
-    def _frozen(self, cell_uv, current, dt):
-        # Through its own resistance a cell answers every current step; the same code to the last
-        # bit while the current has moved means that nobody converts any more.
-        v = self.v
-        if cell_uv != v[_FROZEN_UV]:
-            v[_FROZEN_UV] = cell_uv
-            v[_FROZEN_UA] = current
-            v[FROZEN_MS] = 0
-        elif abs((current >> 1) - (v[_FROZEN_UA] >> 1)) >= self.frozen_step_ua >> 1:
-            v[FROZEN_MS] = min(v[FROZEN_MS] + dt, LOST_MAX_MS)

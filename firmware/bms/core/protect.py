@@ -5,7 +5,15 @@ from array import array
 from bms.compat import const
 from bms.core import rules as R
 from bms.core.frame import LOAD_GONE
-from bms.core.plausible import ALL_TRUSTED, CHARGE_UA, DT_MS, TRUST
+from bms.core.plausible import (
+    ALL_TRUSTED,
+    CHARGE_UA,
+    DT_MS,
+    FE_LOST_MS,
+    SIGNALS,
+    TRUST,
+    TRUST_BITS,
+)
 
 # Phases of a row.
 CLEAR = const(0)
@@ -23,27 +31,43 @@ class Protect:
 
     After `step`: `blocked` has the paths (CHARGE, DISCHARGE) that must be open now, `shed_left_ms`
     is what is left of the shortest running shed (NO_SHED for none), `latched` has the paths that
-    stay open until asked for again, `warned` tells that a warn or a shed stands.
+    stay open until asked for again, `warned` tells that a warn or a shed stands, `burn` that the
+    fuse must blow.
     """
 
     def __init__(self, pack):
         self.v = array("i", [0] * (STRIDE * len(R.ROWS)))
+        self.pack = pack
         self.charger_ua = pack.charger_ua
         self.recover_ms = pack.recover_ms
-        # One tuple a row, made once: place in `v`, signal, side and limit (turned so that larger
-        # is worse) for the quick look; then release (turned too), delay, shed and the row itself.
-        self.table = []
-        for r, row in enumerate(R.ROWS):
-            side = row[R.SIDE]
-            limit, release, delay_ms, shed_ms = pack.rule(r)
-            limit *= side
-            release *= side
-            rest = (release, delay_ms, shed_ms, row)
-            self.table.append((STRIDE * r, row[R.SIGNAL], side, limit, rest))
+        # Rows by the signal they watch, made once: most ticks one look at the signal says that
+        # none of its rows has anything to do.
+        self.groups = []
+        for s in range(SIGNALS):
+            rows = [r for r, row in enumerate(R.ROWS) if row[R.SIGNAL] == s]
+            if rows:
+                self.groups.append(_group(pack, s, rows))
+        self.busy = array("B", [0] * len(self.groups))  # a row of the group is not clear
         self.blocked = R.BOTH
         self.shed_left_ms = NO_SHED
         self.latched = 0
         self.warned = False
+        self.burn = False
+
+    def count(self):
+        """Return how many groups of rows there are."""
+        return len(self.groups)
+
+    def as_compiled(self, g):
+        """Return whether a group in use is what the pack says, number by number."""
+        s, low, high, bit, rows = self.groups[g]
+        if (low, high, bit) != _ends(self.pack, s, [k // STRIDE for k, _, _ in rows]):
+            return False
+        for k, limit, (side, release, delay_ms, shed_ms, _) in rows:
+            wanted = self.pack.rule(k // STRIDE)
+            if (limit * side, release * side, delay_ms, shed_ms) != tuple(wanted):
+                return False
+        return True
 
     def names(self):
         """Return the name of every entry of `v`, in order."""
@@ -58,21 +82,32 @@ class Protect:
         """
         # With discharge open there is nobody to warn: a shed is over as it begins.
         at_once = acknowledged or not loaded
-        v = self.v
-        dt = sig[DT_MS]
         trust = sig[TRUST]
         all_trusted = trust == ALL_TRUSTED
         self.blocked = 0
         self.shed_left_ms = NO_SHED
         self.latched = 0
         self.warned = False
-        for k, s, side, limit, rest in self.table:
+        self.burn = False
+        busy = self.busy
+        g = 0  # enumerate would allocate
+        for s, low, high, bit, rows in self.groups:
+            x = sig[s]
+            if busy[g] or not (all_trusted or trust & bit) or not low <= x <= high:
+                busy[g] = self._rows(
+                    rows, x, all_trusted or trust & bit, sig, flags, closed, at_once, cleared
+                )
+            g += 1  # noqa: SIM113
+
+    def _rows(self, rows, value, believed, sig, flags, closed, at_once, cleared):
+        # Advance the rows that watch one signal; return 1 while one of them is not clear.
+        v = self.v
+        dt = sig[DT_MS]
+        busy = 0
+        for k, limit, rest in rows:
             phase = v[k]
-            believed = all_trusted or trust >> s & 1
-            x = sig[s] * side
-            if believed and not phase and x <= limit:
-                continue  # most rows, most ticks
-            release, delay_ms, shed_ms, row = rest
+            side, release, delay_ms, shed_ms, row = rest
+            x = value * side
             if not closed and row[R.WHEN] == R.CLOSED:
                 crossed = False
                 inside = True
@@ -96,8 +131,11 @@ class Protect:
                 if v[k + 2] < shed_ms:
                     v[k + 2] = shed_ms if at_once else v[k + 2] + dt
             v[k] = phase
+            if phase:
+                busy = 1
             if phase >= ACTED:
                 self._act(row, shed_ms - v[k + 2])
+        return busy
 
     def _toward_trip(self, k, phase, crossed, dt, delay_ms):
         v = self.v
@@ -133,6 +171,8 @@ class Protect:
         if row[R.LEVEL] != R.TRIP:
             if row[R.LEVEL] == R.WARN:
                 self.warned = True
+            elif row[R.LEVEL] == R.BURN:
+                self.burn = True
             return
         path = row[R.PATH]
         if row[R.SHED] == R.SHEDS and shed_left_ms > 0:
@@ -143,3 +183,28 @@ class Protect:
         self.blocked |= path
         if path & R.DISCHARGE and (row[R.SHED] == R.SHEDS or row[R.RECOVERY] >= R.LOAD_GONE):
             self.latched |= path
+
+
+def _group(pack, s, rows):
+    # (signal, lowest and highest value that leave every row clear, its bit in TRUST, rows);
+    # a row is (place in `v`, limit, rest), limit and release turned so that larger is worse.
+    found = []
+    for r in rows:
+        side = R.ROWS[r][R.SIDE]
+        limit, release, delay_ms, shed_ms = pack.rule(r)
+        rest = (side, release * side, delay_ms, shed_ms, R.ROWS[r])
+        found.append((STRIDE * r, limit * side, rest))
+    low, high, bit = _ends(pack, s, rows)
+    return s, low, high, bit, tuple(found)
+
+
+def _ends(pack, s, rows):
+    low = -R.OFF
+    high = R.OFF
+    for r in rows:
+        limit = pack.rule(r)[0]
+        if R.ROWS[r][R.SIDE] > 0:
+            high = min(high, limit)
+        else:
+            low = max(low, limit)
+    return low, high, 1 << (s if s < TRUST_BITS else FE_LOST_MS)

@@ -7,21 +7,7 @@ release for the pack's `recover_ms` and its recovery has happened.
 """
 
 from bms.compat import const
-from bms.core.plausible import (
-    CELL_MAX_UV,
-    CELL_MIN_UV,
-    CHARGE_UA,
-    DISCHARGE_UA,
-    FE_LOST_MS,
-    FE_UNSTEADY_MS,
-    FEATURES_LOST,
-    FROZEN_MS,
-    GATES_DROPPED,
-    OVERRUN_MS,
-    TEMP_LOST_MS,
-    TEMP_MAX_MDEGC,
-    TEMP_MIN_MDEGC,
-)
+from bms.core import plausible as P
 
 ID = const(0)
 SIGNAL = const(1)
@@ -39,7 +25,8 @@ BELOW = const(-1)
 NOTE = const(0)  # recorded
 WARN = const(1)  # told to the load; limits shrink
 TRIP = const(2)  # opens its path
-LEVELS = ("note", "warn", "trip")
+BURN = const(3)  # blows the fuse that firmware can blow, on packs that have one
+LEVELS = ("note", "warn", "trip", "burn")
 
 CHARGE = const(1)
 DISCHARGE = const(2)
@@ -65,26 +52,61 @@ SHEDS = const(1)  # announced: the load has `shed` to shut down before the path 
 
 # fmt: off
 ROWS = (
-    ("cell_ov",      CELL_MAX_UV,    ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
-    ("cell_uv",      CELL_MIN_UV,    BELOW, TRIP, DISCHARGE, CHARGER,   ALWAYS, HOLD,    SHEDS),
-    ("cell_uv_cut",  CELL_MIN_UV,    BELOW, TRIP, DISCHARGE, CHARGER,   ALWAYS, HOLD,    CUT),
-    ("charge_oc",    CHARGE_UA,      ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
-    ("dsg_oc_warn",  DISCHARGE_UA,   ABOVE, WARN, DISCHARGE, SELF,      ALWAYS, HOLD,    CUT),
-    ("dsg_oc",       DISCHARGE_UA,   ABOVE, TRIP, DISCHARGE, LOAD_GONE, ALWAYS, HOLD,    CUT),
-    ("charge_hot",   TEMP_MAX_MDEGC, ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
-    ("charge_cold",  TEMP_MIN_MDEGC, BELOW, TRIP, CHARGE,    SELF,      ALWAYS, CROSSED, CUT),
-    ("hot_note",     TEMP_MAX_MDEGC, ABOVE, NOTE, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
-    ("hot_warn",     TEMP_MAX_MDEGC, ABOVE, WARN, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
-    ("hot",          TEMP_MAX_MDEGC, ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
-    ("hot_cut",      TEMP_MAX_MDEGC, ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
-    ("dsg_cold",     TEMP_MIN_MDEGC, BELOW, TRIP, DISCHARGE, SELF,      ALWAYS, HOLD,    SHEDS),
-    ("fe_lost",      FE_LOST_MS,     ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
-    ("fe_unsteady",  FE_UNSTEADY_MS, ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
-    ("temp_lost",    TEMP_LOST_MS,   ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
-    ("frozen",       FROZEN_MS,      ABOVE, TRIP, BOTH,      HAND,      CLOSED, HOLD,    SHEDS),
-    ("overrun",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
-    ("stalled",      OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
-    ("feature_lost", FEATURES_LOST,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
-    ("gate_dropped", GATES_DROPPED,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("cell_ov_warn",  P.CELL_MAX_UV,    ABOVE, WARN, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("cell_ov",       P.CELL_MAX_UV,    ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("cell_ov_cut",   P.CELL_MAX_UV,    ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
+    ("cell_uv",       P.CELL_MIN_UV,    BELOW, TRIP, DISCHARGE, CHARGER,   ALWAYS, HOLD,    SHEDS),
+    ("cell_uv_cut",   P.CELL_MIN_UV,    BELOW, TRIP, DISCHARGE, CHARGER,   ALWAYS, HOLD,    CUT),
+    ("pack_ov",       P.PACK_UV,        ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("pack_uv",       P.PACK_UV,        BELOW, TRIP, DISCHARGE, CHARGER,   ALWAYS, HOLD,    SHEDS),
+    ("imbalance",     P.SPREAD_UV,      ABOVE, WARN, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
+    ("imbalance_cut", P.SPREAD_UV,      ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("charge_oc",     P.CHARGE_UA,      ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
+    ("charge_oc_cut", P.CHARGE_UA,      ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
+    ("charge_rate",   P.CHARGE_OVER_UA, ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("dsg_oc_warn",   P.DISCHARGE_UA,   ABOVE, WARN, DISCHARGE, SELF,      ALWAYS, HOLD,    CUT),
+    ("dsg_oc",        P.DISCHARGE_UA,   ABOVE, TRIP, DISCHARGE, LOAD_GONE, ALWAYS, HOLD,    CUT),
+    ("dsg_oc_cut",    P.DISCHARGE_UA,   ABOVE, TRIP, DISCHARGE, LOAD_GONE, ALWAYS, HOLD,    CUT),
+    ("short",         P.SHORTS,         ABOVE, TRIP, BOTH,      LOAD_GONE, ALWAYS, HOLD,    CUT),
+    ("charge_hot",    P.TEMP_MAX_MDEGC, ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("charge_cold",   P.TEMP_MIN_MDEGC, BELOW, TRIP, CHARGE,    SELF,      ALWAYS, CROSSED, CUT),
+    ("hot_note",      P.TEMP_MAX_MDEGC, ABOVE, NOTE, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
+    ("hot_warn",      P.TEMP_MAX_MDEGC, ABOVE, WARN, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
+    ("hot",           P.TEMP_MAX_MDEGC, ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("hot_cut",       P.TEMP_MAX_MDEGC, ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("core_hot",      P.HOT_MDEGC,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("dsg_cold",      P.TEMP_MIN_MDEGC, BELOW, TRIP, DISCHARGE, SELF,      ALWAYS, HOLD,    SHEDS),
+    ("temp_spread",   P.SPREAD_MDEGC,   ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("temp_stuck",    P.STUCK_MDEGC,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("runaway",       P.RISE_UDEGPS,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("runaway_cut",   P.RISE_UDEGPS,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("cell_sag",      P.SAG_UV,         ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
+    ("fet_hot",       P.FET_MDEGC,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("fet_hot_cut",   P.FET_MDEGC,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("board_hot",     P.BOARD_MDEGC,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("pre_failed",    P.PRE_MS,         ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("chg_welded",    P.WELD_MS,        ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("chg_burn",      P.WELD_MS,        ABOVE, BURN, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("dsg_welded",    P.LEAK_MS,        ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("fet_open",      P.FET_OPEN_MS,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("chg_held",      P.CHG_HELD_MS,    ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("dsg_held",      P.DSG_HELD_MS,    ABOVE, TRIP, DISCHARGE, LOAD_GONE, ALWAYS, HOLD,    CUT),
+    ("open_wire",     P.WIRE_UV,        ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("stack_odd",     P.STACK_PPM,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("current_odd",   P.ODD_STEPS,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("current_zero",  P.OFFSET_UA,      ABOVE, WARN, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
+    ("frozen",        P.FROZEN_MS,      ABOVE, TRIP, BOTH,      HAND,      CLOSED, HOLD,    SHEDS),
+    ("fe_lost",       P.FE_LOST_MS,     ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
+    ("fe_unsteady",   P.FE_UNSTEADY_MS, ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
+    ("temp_lost",     P.TEMP_LOST_MS,   ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),
+    ("overrun",       P.OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
+    ("stalled",       P.OVERRUN_MS,     ABOVE, TRIP, BOTH,      SELF,      CLOSED, HOLD,    SHEDS),
+    ("clock",         P.CLOCK_PPM,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("feature_lost",  P.FEATURES_LOST,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("config",        P.CONFIG_BAD,     ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("gate_dropped",  P.GATES_DROPPED,  ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
+    ("charge_long",   P.CHARGE_TIME_MS, ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
+    ("overcharge",    P.OVERCHARGE_MS,  ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
 )  # type: tuple[tuple, ...]
 # fmt: on
+OFF = const(0x3FFFFFFF)  # the limit of a row that a pack does without: never reached

@@ -8,6 +8,8 @@ from bms.core import limits as L
 from bms.core import plausible as P
 from bms.core import soc as S
 from bms.core import switch as W
+from bms.core.balance import MASK
+from bms.core.charging import STAGE
 from bms.core.protect import ACTED, STRIDE
 
 _WORD = const(30)  # rows a word of `acted_*`
@@ -38,6 +40,18 @@ FIELDS = (
     ("acted_low", "bit k: row k of the rules has acted and stands, k < 30"),
     ("acted_high", "the same for row k + 30"),
     ("overruns", "ticks that came late by half their period or more"),
+    ("out_uv", "terminals behind the gates, 0 where the front end does not see them"),
+    ("hot_mdegc", "hottest spot between the sensors, by the model"),
+    ("fet_mdegc", "MOSFETs, 0 where nothing measures them"),
+    ("board_mdegc", "front end, 0 where nothing measures it"),
+    ("charge_1s_ma", "charge current the pack takes for a second"),
+    ("discharge_1s_ma", "discharge current the pack gives for a second"),
+    ("charge_10s_ma", "charge current the pack takes for 10 s: what brakes may feed back"),
+    ("discharge_10s_ma", "discharge current the pack gives for 10 s"),
+    ("charging", "index into charging.STAGES"),
+    ("balancing", "bit k: cell k bleeds"),
+    ("fuse", "1 once the fuse was told to blow"),
+    ("fe_alerts", "protections of the front end that stand, in its own bits"),
 )
 
 
@@ -50,10 +64,14 @@ class Status:
         self.ticks = 0
         self.overruns = 0
 
-    def publish(self, frame, sig, protect, switch, soc, limits):
-        """Write one whole Status and make it the current one."""
-        f = frame.v
-        w = switch.v
+    def publish(self, core):
+        """Write one whole Status of a `Core` and make it the current one."""
+        f = core.frame.v
+        sig = core.plausible.v
+        protect = core.rules
+        w = core.switch.v
+        soc = core.soc
+        limits = core.limits
         n = self._next
         self.ticks = (self.ticks + 1) & 0x3FFFFFFF
         n[0] = f[F.T_MS]
@@ -84,6 +102,18 @@ class Status:
         if 3 * sig[P.OVERRUN_MS] >= sig[P.DT_MS]:
             self.overruns = (self.overruns + 1) & 0x3FFFFFFF
         n[24] = self.overruns
+        n[25] = f[F.OUT_UV]
+        n[26] = sig[P.HOT_MDEGC]
+        n[27] = sig[P.FET_MDEGC]
+        n[28] = sig[P.BOARD_MDEGC]
+        n[29] = limits.v[L.CHARGE_1S_MA]
+        n[30] = limits.v[L.DISCHARGE_1S_MA]
+        n[31] = limits.v[L.CHARGE_10S_MA]
+        n[32] = limits.v[L.DISCHARGE_10S_MA]
+        n[33] = core.charging.v[STAGE]
+        n[34] = core.balance.v[MASK]
+        n[35] = w[W.FUSE]
+        n[36] = f[F.FE_ALERTS]
         self._next = self.v
         self.v = n
 

@@ -16,6 +16,8 @@ FIELDS = (
     "last_seq",  # of the mailbox: a request acts once
     "latched",  # paths that stay open until asked again
     "refused",  # requests to close that did not close
+    "fuse",  # 1: blow the fuse; stays
+    "kept",  # the complement of `latched` and `fuse`, to notice memory that lost a bit
 )
 STATE = const(0)
 CHG_ON = const(1)
@@ -24,6 +26,8 @@ _BOOT_TICKS = const(3)
 _LAST_SEQ = const(4)
 LATCHED = const(5)
 REFUSED = const(6)
+FUSE = const(7)
+_KEPT = const(8)
 
 BOOT = const(0)  # boot test running: no gate closes
 OFF = const(1)
@@ -31,7 +35,8 @@ ON = const(2)
 SHEDDING = const(3)  # on, and the load has been asked to shut down
 TRIPPED = const(4)  # discharge open; charge closed where only discharge is blocked
 SHIP = const(5)  # off until woken by an `open` request
-STATES = ("boot", "off", "on", "shedding", "tripped", "ship")
+PRE = const(6)  # discharge commanded, the front end still charges what hangs at the terminals
+STATES = ("boot", "off", "on", "shedding", "tripped", "ship", "pre-discharge")
 
 # Requests. Open always wins; close is edge-triggered, expires, and is never saved.
 NONE = const(0)
@@ -44,14 +49,20 @@ REQUESTS = ("none", "open", "close", "ack", "clear", "ship")
 
 REQUEST_MAX_MS = const(2000)  # a request older than this is not acted on
 BOOT_FRAMES = const(5)
+_CLOSED = (ON, SHEDDING, PRE)
 _BOOT_OK = F.CODE_OK | F.CHIP_OK | F.PINS_OK
 
 
 class Switch:
-    """State machine of one pack. `v` holds `FIELDS`."""
+    """State machine of one pack. `v` holds `FIELDS`.
 
-    def __init__(self):
+    pre_discharge: the front end brings up the terminals before it closes the discharge gate.
+    """
+
+    def __init__(self, pre_discharge):
+        self.pre_discharge = pre_discharge
         self.v = array("i", [0] * len(FIELDS))
+        self.v[_KEPT] = -1
 
     def closed(self):
         """Return whether any gate is commanded closed."""
@@ -83,16 +94,25 @@ class Switch:
             if request == CLOSE:
                 state = self._close(blocked)
         elif state != SHIP:
-            state = self._running(state, protect, request)
-        if request == CLOSE and state not in (ON, SHEDDING):
+            state = self._running(frame.v[F.FLAGS], state, protect, request)
+        if request == CLOSE and state not in _CLOSED:
             v[REFUSED] = (v[REFUSED] + 1) & 0xFFFF
         if state in (OFF, SHIP):
             v[LATCHED] = 0
-        live = ON <= state <= TRIPPED
+        if protect.burn:
+            v[FUSE] = 1
+        v[_KEPT] = ~(v[LATCHED] | v[FUSE] << 2)
         v[STATE] = state
         blocked |= v[LATCHED]
+        live = ON <= state <= TRIPPED
         v[CHG_ON] = 1 if live and not blocked & R.CHARGE else 0
-        v[DSG_ON] = 1 if live and state != TRIPPED and not blocked & R.DISCHARGE else 0
+        live = (live and state != TRIPPED) or state == PRE
+        v[DSG_ON] = 1 if live and not blocked & R.DISCHARGE else 0
+
+    def sound(self):
+        """Return whether latches and their complement still agree."""
+        v = self.v
+        return v[_KEPT] == ~(v[LATCHED] | v[FUSE] << 2)
 
     def _boot(self, frame, sig):
         v = self.v
@@ -104,9 +124,11 @@ class Switch:
         if blocked == R.BOTH:
             return OFF
         # An empty pack may be charged: discharge stays open, charge closes.
-        return TRIPPED if blocked & R.DISCHARGE else ON
+        if blocked & R.DISCHARGE:
+            return TRIPPED
+        return PRE if self.pre_discharge else ON
 
-    def _running(self, state, protect, request):
+    def _running(self, flags, state, protect, request):
         v = self.v
         if protect.blocked & R.DISCHARGE:
             v[LATCHED] |= protect.latched
@@ -117,4 +139,8 @@ class Switch:
             if request != CLOSE:
                 return OFF if v[LATCHED] & R.CHARGE else TRIPPED
             v[LATCHED] = 0
+            if self.pre_discharge:
+                return PRE
+        if self.pre_discharge and (state == TRIPPED or (state == PRE and not flags & F.DSG_SHOWN)):
+            return PRE
         return ON if protect.shed_left_ms == NO_SHED else SHEDDING

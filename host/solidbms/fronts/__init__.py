@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from solidbms.fronts import ina228
 
 if TYPE_CHECKING:
+    from solidbms.faults import Senses
     from solidbms.packc import Rule
     from solidbms.schema import PackFile
+    from solidbms.world import Plant
 
 FrontEnd = ina228.Keys
 
@@ -32,6 +34,12 @@ class Front(Protocol):
     CHIP: int  # its number in the blob, see bms.drivers.front
     SEES_LOAD: bool  # it tells when nothing hangs on the terminals any more
     READS_TEMPS: bool  # the thermistors hang on it, not on ADC pins
+    REGISTERS: frozenset[str]  # signals that its registers show, see `seen`
+
+    @staticmethod
+    def lacks(file: PackFile) -> tuple[int, ...]:
+        """Return the signals (`bms.core.plausible`) that it never gives."""
+        ...
 
     @staticmethod
     def age_ms(signal: int, file: PackFile) -> int:
@@ -59,6 +67,60 @@ class Front(Protocol):
     @staticmethod
     def explain(pack_rules: list[Rule], file: PackFile) -> list[str]:
         """Return what the chip makes of the pack's numbers, a line each."""
+        ...
+
+    @staticmethod
+    def seen(signal: str, words: list[int], pack: Any) -> int | None:
+        """Return one of REGISTERS in firmware units out of `Circuit.shows`; None if not to be had.
+
+        pack: the loaded blob.
+        """
+        ...
+
+    def Circuit(self, file: PackFile) -> Circuit:  # noqa: N802
+        """Return the chip of a simulated board."""
+        ...
+
+
+class Circuit(Protocol):
+    """A chip model between plant and bus."""
+
+    WORDS: int  # how many `shows` returns
+    FAULTS: tuple[str, ...]  # kinds of `faults.KINDS["chip"]` that it has
+    chip: Any  # the model itself
+    address: int
+    # FETs that the chip lets conduct: 1 charge, 2 discharge, 4 pre-discharge, 8 pre-charge. One
+    # conducts only if its pin allows it, too.
+    drives: int
+    bleeds: int  # bit k: the resistor across cell k draws current
+
+    @property
+    def alert(self) -> bool:
+        """Whether its alert pin stops the dead-man."""
+        ...
+
+    def pins(self, gates: int) -> None:
+        """Take what the gate pins allow now: 1 charge, 2 discharge."""
+        ...
+
+    def advance(self, now_us: int, plant: Plant, senses: Senses) -> None:
+        """Convert what the plant shows, as faults let it be seen, up to now_us."""
+        ...
+
+    def read(self, register: int, length: int) -> bytes:
+        """Answer a register read, byte for byte as on the bus."""
+        ...
+
+    def write(self, register: int, data: bytes) -> None:
+        """Take a register write."""
+        ...
+
+    def fault(self, kind: str, comes: bool, value: float) -> None:
+        """Let one of FAULTS come or go."""
+        ...
+
+    def shows(self) -> tuple[int, ...]:
+        """Return what the registers hold now, for `Front.seen`; no more than 32 bits each."""
         ...
 
 

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bms.core import plausible, rules
 from bms.drivers import ina228
 from pydantic import Field
 
 from solidbms.model import Amps, Model
+from solidbms.plant.chips.ina228 import CURRENT, VBUS, Ina228
 
 if TYPE_CHECKING:
+    from solidbms.faults import Senses
     from solidbms.packc import Rule
     from solidbms.schema import PackFile
+    from solidbms.world import Plant
 
 CHIP = 0
 SEES_LOAD = ina228.SEES_LOAD
 READS_TEMPS = False
+REGISTERS = frozenset(("cell_max_uv", "cell_min_uv", "pack_uv", "charge_ua", "discharge_ua"))
 UA_NUM_MAX = 2000  # 20-bit code times this fits 31 bits
 BUS_STEP_UV = 195.3125  # a code of VBUS, SLYS021A table 8-1
 BUS_FULL_V = 85.0
+DEVICE_ID = 0x3F
+ALL_FETS = 0xF
+# Signals made of its readings.
+SHOWN = (
+    plausible.CELL_MAX_UV, plausible.CELL_MIN_UV, plausible.CHARGE_UA, plausible.DISCHARGE_UA,
+    plausible.CHARGE_OVER_UA, plausible.WELD_MS, plausible.LEAK_MS, plausible.OFFSET_UA,
+    plausible.ODD_STEPS, plausible.CHARGE_TIME_MS, plausible.OVERCHARGE_MS, plausible.FROZEN_MS,
+)  # fmt: skip
 
 
 class Keys(Model):
@@ -36,9 +48,17 @@ class Keys(Model):
     alert_over_v: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
+def lacks(file: PackFile) -> tuple[int, ...]:
+    """Return what it does not see: terminals, FETs, a short circuit; it has no clock to read."""
+    return (
+        plausible.FET_MDEGC, plausible.BOARD_MDEGC, plausible.SHORTS, plausible.FET_OPEN_MS,
+        plausible.CHG_HELD_MS, plausible.DSG_HELD_MS, plausible.CLOCK_PPM,
+    )  # fmt: skip
+
+
 def age_ms(signal: int, file: PackFile) -> int:
     """Return the age of a reading; temperatures come from an ADC pin, at once."""
-    return ina228.AGE_MS if signal <= plausible.DISCHARGE_UA else 0
+    return ina228.AGE_MS if signal in SHOWN else 0
 
 
 def errors(pack_rules: list[Rule], file: PackFile) -> list[str]:
@@ -167,3 +187,70 @@ def _quantised(pack_rules: list[Rule], ua: float) -> list[str]:
             f"{code * step / factor:.6g} {unit}"
         )
     return lines
+
+
+class Circuit:
+    """The chip before a plant: the cell at VBUS, the shunt at its inputs. See `fronts.Circuit`."""
+
+    WORDS = 2  # of `shows`: VBUS and CURRENT, as codes
+    FAULTS = ("reset", "wrong_chip", "stuck")
+    drives = ALL_FETS  # it drives none: each is as its pin says
+    bleeds = 0
+
+    def __init__(self, file: PackFile) -> None:
+        self.chip = Ina228(file.front_end.address)
+        self.address = self.chip.address
+        self.write = self.chip.write
+        self._shunt_ohm = file.front_end.shunt_ohm
+        self._wrong = False
+
+    @property
+    def alert(self) -> bool:
+        """Whether the alert pin is active: it stops the dead-man."""
+        return self.chip.alert_active
+
+    def pins(self, gates: int) -> None:
+        """Take what the gate pins allow: nothing to this chip."""
+
+    def advance(self, now_us: int, plant: Plant, senses: Senses) -> None:
+        """Convert what the plant shows up to now_us."""
+        bus_v, current_a, mean_a = plant.bus_v, plant.current_a, plant.mean_a
+        if senses:
+            shown_a = senses.shown("current_a", current_a)
+            mean_a += shown_a - current_a
+            current_a = shown_a
+            bus_v = senses.shown("reference", senses.shown("cell_v", bus_v, 0))
+            if senses.has("cell_wire", "open", 0):
+                bus_v = 0.0
+        ohm = self._shunt_ohm
+        self.chip.advance(now_us, current_a * ohm, bus_v, plant.die_c, mean_a * ohm)
+
+    def read(self, register: int, length: int) -> bytes:
+        """Answer a register read."""
+        if self._wrong and register == DEVICE_ID:
+            return b"\x23\x80"[:length]  # of an INA238
+        return self.chip.read(register, length)
+
+    def fault(self, kind: str, comes: bool, value: float) -> None:
+        """Let one of FAULTS come or go."""
+        if kind == "wrong_chip":
+            self._wrong = comes
+        elif kind == "stuck":
+            self.chip.frozen = {"vbus", "current", "dietemp", "charge"} if comes else set()
+        elif comes:
+            self.chip.power_on_reset()
+
+    def shows(self) -> tuple[int, ...]:
+        """Return what the registers hold now."""
+        read = self.chip.read
+        volt = int.from_bytes(read(VBUS, 3), "big") >> 4
+        return volt, int.from_bytes(read(CURRENT, 3), "big", signed=True) >> 4
+
+
+def seen(signal: str, words: list[int], pack: Any) -> int | None:
+    """Return one of REGISTERS in firmware units, as `Circuit.shows` had it."""
+    volt, current = words
+    if signal.endswith("_uv"):
+        return volt * 3125 // 16
+    ua = current * pack.ua_num // pack.ua_den
+    return ua if signal == "charge_ua" else -ua

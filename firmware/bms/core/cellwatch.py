@@ -1,0 +1,188 @@
+"""Do the cells and the current agree? Signals from cells, stack and current, in the slack.
+
+Thresholds are rows of `rules.py`; here stands how each figure comes about. Faults and their
+detections: Plett, Battery Management Systems vol. 2, ch. 1.3; the single-fault list in
+docs/safety.md.
+"""
+
+from array import array
+
+from bms.compat import const
+from bms.core import plausible as P
+from bms.core.fixed import clamp, interp, mul_div
+from bms.core.frame import CELL0
+
+FIELDS = (
+    "quiet_ms",  # for how long next to no current has flowed
+    "steady_ms",  # for how long the current has stood still,
+    "steady_ua",  # around this
+    "since_ms",  # since the last look at voltage against current,
+    "step_ua",  # current then
+    "step_uv",  # mean cell voltage then
+    "looked",
+    "mean_uv",
+)
+_QUIET_MS = const(0)
+_STEADY_MS = const(1)
+_STEADY_UA = const(2)
+_SINCE_MS = const(3)
+_STEP_UA = const(4)
+_STEP_UV = const(5)
+_LOOKED = const(6)
+_MEAN_UV = const(7)
+
+_SPREAD_AFTER_MS = const(5000)  # current gone this long: drops over R0 and R1 are too
+_SAG_AFTER_MS = const(60000)  # polarisation of unequal cells has mostly decayed
+_STEADY_NEED_MS = const(400)  # cells, stack and current may be scans apart: 3 x 63 ms and a tick
+_LOOK_MS = const(1000)
+_LOOK_AGAIN_MS = const(3000)  # an older look is too old: voltage has drifted
+_MARGIN_UV = const(40000)  # slow polarisation in 3 s, and the converter
+_ODD_MAX = const(20)
+_STACK_MAX_UV = const(3000000)
+_SHARE_MAX = const(10000)
+_OFF_MAX_UV = const(500000000)
+
+
+class CellWatch:
+    """Signals of the cells of one pack. `v` holds `FIELDS`; `last` every cell's own state."""
+
+    def __init__(self, pack):
+        self.pack = pack
+        self.cells = n = pack.cells
+        self.v = array("i", [0] * len(FIELDS))
+        # For every cell: voltage and current when its code last moved, for how long it has not
+        # though the current has, and its distance from the mean as a rest began.
+        self.last = array("i", [0] * (4 * n))
+
+    def names(self):
+        """Return the name of every entry of `last`, in order."""
+        return [
+            "cell%d_%s" % (k, part)
+            for part in ("last_uv", "last_ua", "frozen_ms", "rest_uv")
+            for k in range(self.cells)
+        ]
+
+    def step(self, frame, sig):
+        """Write the cell signals of this Frame."""
+        f = frame.v
+        n = self.cells
+        trust = sig[P.TRUST]
+        if not trust >> P.CELL_MIN_UV & 1 or not trust >> P.CHARGE_UA & 1:
+            self.v[_QUIET_MS] = self.v[_STEADY_MS] = self.v[_LOOKED] = 0
+            return
+        total = 0
+        for k in range(CELL0, CELL0 + n):
+            total += f[k] >> 4  # 16 cells of up to 60 V within 31 bits
+        mean = total // n << 4
+        self.v[_MEAN_UV] = mean
+        ua = sig[P.CHARGE_UA]
+        dt = sig[P.DT_MS]
+        self._still(ua, dt)
+        self._frozen(f, sig, ua, dt)
+        self._rest(f, sig, mean)
+        if self.v[_STEADY_MS] >= _STEADY_NEED_MS:
+            self._answer(sig, ua, mean)
+            if n > 1:
+                self._stack(sig, total)
+        if n > 1:
+            self._wire(f, sig, mean)
+
+    def _still(self, ua, dt):
+        v = self.v
+        quiet = abs(ua) <= self.pack.quiet_ua
+        v[_QUIET_MS] = min(v[_QUIET_MS] + dt, P.LOST_MAX_MS) if quiet else 0
+        if abs((ua >> 1) - (v[_STEADY_UA] >> 1)) > self.pack.frozen_step_ua >> 2:
+            v[_STEADY_UA] = ua
+            v[_STEADY_MS] = 0
+        else:
+            v[_STEADY_MS] = min(v[_STEADY_MS] + dt, P.LOST_MAX_MS)
+        v[_SINCE_MS] = min(v[_SINCE_MS] + dt, P.LOST_MAX_MS)
+
+    def _frozen(self, f, sig, ua, dt):
+        # Through its own resistance a cell answers every current step; the same code to the last
+        # bit while the current has moved means that nobody converts it any more.
+        last = self.last
+        n = self.cells
+        step = self.pack.frozen_step_ua >> 1
+        half = ua >> 1
+        worst = 0
+        for k in range(n):
+            x = f[CELL0 + k]
+            if x != last[k]:
+                last[k] = x
+                last[n + k] = half
+                last[2 * n + k] = 0
+            elif abs(half - last[n + k]) >= step:
+                last[2 * n + k] = held = min(last[2 * n + k] + dt, P.LOST_MAX_MS)
+                if held > worst:
+                    worst = held
+        sig[P.FROZEN_MS] = worst
+
+    def _rest(self, f, sig, mean):
+        # Without current cells differ by their charge alone, and fall together or not at all.
+        v = self.v
+        n = self.cells
+        if v[_QUIET_MS] < _SPREAD_AFTER_MS:
+            sig[P.SAG_UV] = 0
+            return
+        sig[P.SPREAD_UV] = sig[P.CELL_MAX_UV] - sig[P.CELL_MIN_UV]
+        if v[_QUIET_MS] < _SAG_AFTER_MS or n == 1:
+            for k in range(n):
+                self.last[3 * n + k] = _off(f[CELL0 + k], mean)
+            return
+        sag = 0
+        for k in range(n):
+            fallen = self.last[3 * n + k] - _off(f[CELL0 + k], mean)
+            if fallen > sag:
+                sag = fallen
+        sig[P.SAG_UV] = sag
+
+    def _answer(self, sig, ua, mean):
+        # Voltage must answer the current as the resistance at this temperature says, within a
+        # factor of two either way: a current or a temperature reading that is off shows here.
+        v = self.v
+        if v[_LOOKED] and v[_SINCE_MS] < _LOOK_MS:
+            return
+        if v[_LOOKED] and v[_SINCE_MS] <= _LOOK_AGAIN_MS and sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1:
+            moved_ma = ((ua >> 1) - (v[_STEP_UA] >> 1)) // 500
+            moved_uv = mean - v[_STEP_UV]
+            pack = self.pack
+            r0 = interp(pack.dcir_uohm, sig[P.TEMP_MAX_MDEGC]) >> 1
+            cold = sig[P.TEMP_MIN_MDEGC]
+            r = 2 * (interp(pack.dcir_uohm, cold) + interp(pack.polar_uohm, cold))
+            least_uv = mul_div(moved_ma, r0, 1000)
+            most_uv = mul_div(moved_ma, r, 1000)
+            if moved_ma < 0:
+                least_uv, most_uv, moved_uv = -least_uv, -most_uv, -moved_uv
+            if not least_uv - _MARGIN_UV <= moved_uv <= most_uv + _MARGIN_UV:
+                sig[P.ODD_STEPS] = min(sig[P.ODD_STEPS] + 1, _ODD_MAX)
+            elif least_uv > 2 * _MARGIN_UV and sig[P.ODD_STEPS]:
+                sig[P.ODD_STEPS] -= 1
+        v[_LOOKED] = 1
+        v[_SINCE_MS] = 0
+        v[_STEP_UA] = ua
+        v[_STEP_UV] = mean
+
+    def _stack(self, sig, total):
+        # Cells and stack have paths and dividers of their own: a reference that drifts, or a cell
+        # that is read wrongly, parts them.
+        off_uv = min(abs(total - (sig[P.PACK_UV] >> 4)), _STACK_MAX_UV) << 4
+        share = off_uv * 10 // (sig[P.PACK_UV] // 1000 + 1)
+        sig[P.STACK_PPM] = min(share, _SHARE_MAX) * 100
+
+    def _wire(self, f, sig, mean):
+        # Behind an open sense wire the tap floats: one neighbour reads what the other lacks.
+        worst = 0
+        before = f[CELL0] - mean
+        for k in range(CELL0 + 1, CELL0 + self.cells):
+            off = f[k] - mean
+            if (off > 0) != (before > 0):
+                least = min(abs(off), abs(before))
+                if least > worst:
+                    worst = least
+            before = off
+        sig[P.WIRE_UV] = worst
+
+
+def _off(cell_uv, mean_uv):
+    return clamp(cell_uv - mean_uv, -_OFF_MAX_UV, _OFF_MAX_UV)

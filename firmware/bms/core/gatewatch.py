@@ -1,0 +1,92 @@
+"""Do the gates do what they are told? Signals from current, voltages and the front end's FETs.
+
+Runs in the slack: the readings of a tick were taken under the gates that the tick before had
+commanded, and settle for a while after every change.
+"""
+
+from array import array
+
+from bms.compat import const
+from bms.core import frame as F
+from bms.core import plausible as P
+from bms.core import switch as W
+
+FIELDS = (
+    "chg_on",  # as commanded when these readings were taken
+    "dsg_on",
+    "chg_ms",  # for how long it has been commanded so
+    "dsg_ms",
+)
+_CHG_ON = const(0)
+_DSG_ON = const(1)
+_CHG_MS = const(2)
+_DSG_MS = const(3)
+
+SETTLE_MS = const(300)  # a full set of readings of a BQ76952 takes 190 ms, SLUUBY2 4.7
+_QUIET_MS = const(2000)  # gates open for this long: what current shows now is offset
+
+
+class GateWatch:
+    """Gate signals of one pack. `v` holds `FIELDS`."""
+
+    def __init__(self, pack):
+        self.pack = pack
+        self.v = array("i", [0] * len(FIELDS))
+
+    def step(self, frame, sig, switch):
+        """Write the gate signals; switch: `Switch.v` as this tick has left it."""
+        v = self.v
+        dt = sig[P.DT_MS]
+        flags = frame.v[F.FLAGS]
+        self._current(sig, dt)
+        self._across(frame, sig, flags, dt)
+        told = flags & F.FETS_OK
+        if told:
+            held = v[_CHG_ON] and v[_CHG_MS] >= SETTLE_MS and not flags & F.CHG_SHOWN
+            _count(sig, P.CHG_HELD_MS, held, dt)
+            held = v[_DSG_ON] and v[_DSG_MS] >= SETTLE_MS and not flags & F.DSG_SHOWN
+            _count(sig, P.DSG_HELD_MS, held and switch[W.STATE] != W.PRE, dt)
+        elif not v[_CHG_ON] and not v[_DSG_ON]:
+            sig[P.CHG_HELD_MS] = sig[P.DSG_HELD_MS] = 0
+        _count(sig, P.PRE_MS, switch[W.STATE] == W.PRE, dt)
+        # A pre-discharge is not yet the gate: what it settles counts from its end.
+        self._commanded(_CHG_ON, switch[W.CHG_ON], dt)
+        self._commanded(_DSG_ON, switch[W.DSG_ON] and switch[W.STATE] != W.PRE, dt)
+
+    def _commanded(self, at, on, dt):
+        v = self.v
+        if v[at] != on:
+            v[at] = on
+            v[at + 2] = 0
+        else:
+            v[at + 2] = min(v[at + 2] + dt, P.LOST_MAX_MS)
+
+    def _current(self, sig, dt):
+        # Past a gate that is open for this direction only a welded FET conducts: the body diode
+        # lets the other direction through.
+        v = self.v
+        if not sig[P.TRUST] >> P.CHARGE_UA & 1:
+            return
+        least = self.pack.weld_ua
+        chg_off = not v[_CHG_ON] and v[_CHG_MS] >= SETTLE_MS
+        dsg_off = not v[_DSG_ON] and v[_DSG_MS] >= SETTLE_MS
+        _count(sig, P.WELD_MS, chg_off and sig[P.CHARGE_UA] > least, dt)
+        _count(sig, P.LEAK_MS, dsg_off and sig[P.DISCHARGE_UA] > least, dt)
+        off_ms = min(v[_CHG_MS], v[_DSG_MS])
+        quiet = chg_off and dsg_off and off_ms >= _QUIET_MS
+        sig[P.OFFSET_UA] = abs(sig[P.CHARGE_UA]) if quiet else 0
+
+    def _across(self, frame, sig, flags, dt):
+        # A FET that does not close under current leaves its body diode's drop, or, where it
+        # blocks the load, all of the voltage.
+        v = self.v
+        known = flags & F.OUT_OK and sig[P.TRUST] >> P.PACK_UV & 1
+        if not known:
+            return
+        both = v[_CHG_ON] and v[_DSG_ON] and min(v[_CHG_MS], v[_DSG_MS]) >= 2 * SETTLE_MS
+        far = abs(frame.v[F.PACK_UV] - frame.v[F.OUT_UV]) > self.pack.vds_uv
+        _count(sig, P.FET_OPEN_MS, both and far, dt)
+
+
+def _count(sig, at, on, dt):
+    sig[at] = min(sig[at] + dt, P.LOST_MAX_MS) if on else 0

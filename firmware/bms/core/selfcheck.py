@@ -1,0 +1,64 @@
+"""Are limits, tables and latches still what they were, and do the clocks agree? In the slack.
+
+A slice a tick: IEC 60730-1, Annex H, table H.1 asks for periodic checks of invariable memory and
+of the clock against an independent one.
+"""
+
+from array import array
+from binascii import crc32
+
+from bms.compat import const
+from bms.core import plausible as P
+from bms.core.fixed import TICKS_MAX, ticks_diff
+from bms.core.frame import FE_TIME_MS, FE_TIME_OK, FLAGS, T_MS
+
+FIELDS = (
+    "turn",  # which table is looked at next
+    "from_ms",  # the processor's and the front end's time as the comparison began
+    "from_fe_ms",
+    "comparing",
+)
+_TURN = const(0)
+_FROM_MS = const(1)
+_FROM_FE_MS = const(2)
+_COMPARING = const(3)
+
+_COMPARE_MS = const(20000)  # the front end counts in quarters of a second: 1.3 % of this
+_GAP_MS = const(60000)  # beyond: readings were missed in between
+
+
+class SelfCheck:
+    """Signals on the firmware itself. `v` holds `FIELDS`."""
+
+    def __init__(self, pack, rules):
+        self.tables = pack.tables()
+        self.crcs = [crc32(table) for table in self.tables]
+        self.rules = rules
+        self.v = array("i", [0] * len(FIELDS))
+
+    def step(self, frame, sig, switch):
+        """Look at one table of the pack, at one row in use, at the latches and the clocks."""
+        v = self.v
+        k = v[_TURN]
+        v[_TURN] = (k + 1) % (len(self.tables) + self.rules.count())
+        if k < len(self.tables):
+            sound = crc32(self.tables[k]) == self.crcs[k]
+        else:
+            sound = self.rules.as_compiled(k - len(self.tables))
+        if not sound or not switch.sound():
+            sig[P.CONFIG_BAD] = 1  # stays: what lost a bit cannot be trusted to have it back
+        if frame.v[FLAGS] & FE_TIME_OK:
+            self._clock(frame.v[T_MS], frame.v[FE_TIME_MS], sig)
+
+    def _clock(self, now_ms, fe_ms, sig):
+        v = self.v
+        own = ticks_diff(now_ms, v[_FROM_MS])
+        if v[_COMPARING] and 0 <= own < _COMPARE_MS:
+            return
+        fe = (fe_ms - v[_FROM_FE_MS]) & TICKS_MAX
+        # A front end that was reset counts from zero: no comparison.
+        if v[_COMPARING] and own < _GAP_MS and fe < 2 * _GAP_MS:
+            sig[P.CLOCK_PPM] = abs(fe - own) * 1000 // (own // 1000)
+        v[_COMPARING] = 1
+        v[_FROM_MS] = now_ms & TICKS_MAX
+        v[_FROM_FE_MS] = fe_ms & TICKS_MAX
