@@ -15,12 +15,11 @@ _LOOK_MS = 10  # between two looks at the links in `task`
 class Bms:
     """The running firmware of one pack on one board.
 
-    board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame, the front end first,
-    which takes `balance(mask)` where the pack bleeds cells; `tested()` the
-    flags of the boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
+    board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame, the front end
+    first, which takes `balance(mask)` where the pack bleeds cells; `tested()` the flags of the
+    boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
     `gates.dropped()` tells that hardware holds open what is commanded closed, `gates.blow()` blows
-    the fuse (packs that have one to blow); `ticks_ms()` is the
-    clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
+    the fuse (packs that have one to blow); `ticks_ms()` is the clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
     whoever hears of the pack, each with a `step()` that returns whether it had something to tell;
     `failed(error)` hears of a lost feature or link; `ticked()` is the last of a whole tick;
     `pump()` looks at the links between two ticks;
