@@ -19,8 +19,9 @@ class Bms:
     first, which takes `balance(mask)` where the pack bleeds cells; `tested()` the flags of the
     boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
     `gates.dropped()` tells that hardware holds open what is commanded closed, `gates.blow()` blows
-    the fuse (packs that have one to blow); `ticks_ms()` is the clock; `saved()` the (soc_ppm, bound_ppm) kept over the last boot, -1 for none; `links(bms)`
-    whoever hears of the pack, each with a `step()` that returns whether it had something to tell;
+    the fuse (packs that have one to blow); `ticks_ms()` is the clock; `saved()` the (soc_ppm,
+    bound_ppm) kept over the last boot, -1 for none; `links(bms)` whoever hears of the pack, each
+    with a `step()` that returns whether it had something to tell;
     `failed(error)` hears of a lost feature or link; `ticked()` is the last of a whole tick;
     `pump()` looks at the links between two ticks;
     `sleep_until(t_ms, mailbox)` rests, leaves in the mailbox what was asked meanwhile, and returns
