@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,21 @@ Array = NDArray[np.float64]
 
 NAMES = ("t_s", "i_mean_A", "i_A", "v_V", "temp_C", "ah", "chg_Ah", "dis_Ah")
 NEEDED = ("t_s", "i_A", "v_V")
+# Labels and machine names of the Battery Data Format (Battery Data Alliance), the cell's own
+# temperature before the chamber's. Its current is negative on discharge, as here.
+BDF = {
+    "t_s": ("Test Time / s", "test_time_second"),
+    "i_A": ("Current / A", "current_ampere"),
+    "v_V": ("Voltage / V", "voltage_volt"),
+    "temp_C": (
+        "Surface Temperature / degC", "Surface Temperature T1 / degC", "Temperature T1 / degC",
+        "surface_temperature_celsius", "temperature_t1_celsius",
+        "Ambient Temperature / degC", "ambient_temperature_celsius",
+    ),
+    "ah": ("Net Capacity / Ah", "net_capacity_ah"),
+    "chg_Ah": ("Charging Capacity / Ah", "charging_capacity_ah"),
+    "dis_Ah": ("Discharging Capacity / Ah", "discharging_capacity_ah"),
+}  # fmt: skip
 # What a cell can show; beyond it the column has another unit.
 VALID = {
     "v_V": (-1.0, 10.0),
@@ -33,9 +48,10 @@ GZIP = b"\x1f\x8b"
 class Measured:
     """One measurement, a row a moment, time rising strictly; charge current positive.
 
-    t_s from the file's own zero; i_a and v_v as the cycler sampled them; temp_c; ah the counter
+    t_s from the first row; i_a and v_v as the cycler sampled them; temp_c; ah the counter
     (0 where it began, resets taken out); moved_as the charge in As that flowed up to each row
-    since the first.
+    since the first. counted: the file has a counter of charge or a mean current, so that gaps
+    between rows lose nothing.
     """
 
     t_s: Array
@@ -44,13 +60,15 @@ class Measured:
     temp_c: Array
     ah: Array
     moved_as: Array
+    counted: bool = True
 
     def __len__(self) -> int:
         return len(self.t_s)
 
     def since(self, row: int) -> Measured:
         """Return the rows from this one on."""
-        return Measured(*(getattr(self, name)[row:] for name in self.__dataclass_fields__))
+        arrays = {k: v[row:] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return replace(self, **arrays)
 
 
 def read_measured(
@@ -61,8 +79,9 @@ def read_measured(
 ) -> Measured:
     """Read a CSV or CSV.gz; BadInput names file, row or column, and what would be valid.
 
-    columns: `t_s=Time,i_A=Current`, for files that use other names. temp_c: for a file without
-    temperature. Rows with the time of the row before replace it; only decreasing time is an error.
+    Columns are called as in NAMES or as BDF has them; columns: `t_s=Time,i_A=Current`, for files
+    that use other names. temp_c: for a file without temperature. Rows with the time of the row
+    before replace it; only decreasing time is an error.
     """
     table, lines = _table(path, _mapping(columns, path))
     where = shown(path)
@@ -87,19 +106,20 @@ def read_measured(
         temp = np.full(len(last), temp_c)
     t = table["t_s"]
     i_a = table["i_A"] * sign
-    held_as = np.append(0.0, np.cumsum(i_a[:-1] * np.diff(t)))
+    uncounted = np.append(0.0, np.cumsum(i_a[:-1] * np.diff(t))) / 3600
     if "ah" in table:
         ah = _continued(t, i_a, table["ah"] * sign)
     elif "chg_Ah" in table and "dis_Ah" in table:
         ah = _continued(t, i_a, table["chg_Ah"] - table["dis_Ah"])
     else:
-        ah = held_as / 3600
+        ah = uncounted
     if "i_mean_A" in table:
         # A row's mean is over the time up to it.
         moved = np.append(0.0, np.cumsum(table["i_mean_A"][1:] * sign * np.diff(t)))
     else:
         moved = (ah - ah[0]) * 3600
-    return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved)
+    counted = "i_mean_A" in table or ah is not uncounted
+    return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved, counted)
 
 
 def _continued(t_s: Array, i_a: Array, ah: Array) -> Array:
@@ -116,7 +136,7 @@ def _continued(t_s: Array, i_a: Array, ah: Array) -> Array:
 
 
 def _mapping(columns: str | None, path: Path) -> dict[str, str]:
-    names = {name: name for name in NAMES}
+    names: dict[str, str] = {}
     for part in filter(None, (columns or "").split(",")):
         ours, _, theirs = part.partition("=")
         if ours.strip() not in NAMES or not theirs:
@@ -152,6 +172,7 @@ def _table(path: Path, names: dict[str, str]) -> tuple[dict[str, Array], list[in
     if not rows:
         raise BadInput(f"{where}: empty; a header and rows are valid")
     header = [name.strip() for name in rows[0]]
+    names = {name: names.get(name) or _usual(name, header) for name in NAMES}
     for name in NEEDED:
         if names[name] not in header:
             raise BadInput(f"{where}: {name}: no column {names[name]!r} among "
@@ -169,6 +190,11 @@ def _table(path: Path, names: dict[str, str]) -> tuple[dict[str, Array], list[in
         if len(row) != len(header):
             raise BadInput(f"{where}: line {line}: {len(row)} columns; {len(header)} are valid")
     return {name: _numbers(body, lines, at, name, where) for name, at in picked.items()}, lines
+
+
+def _usual(name: str, header: list[str]) -> str:
+    """Return what this header calls a column: our own name, or the first of BDF's it has."""
+    return next((known for known in (name, *BDF.get(name, ())) if known in header), name)
 
 
 def _numbers(

@@ -110,6 +110,20 @@ def test_names_of_other_files(tmp_path):
     assert "'Current'" in refused(path, columns="t_s=Time,i_A=Current")
 
 
+def test_labels_of_the_battery_data_format(tmp_path):
+    head = "Test Time / s,Voltage / V,Current / A,Ambient Temperature / degC,"
+    rows = "0,4.1,-1,20,0,0\n10,4.0,-1,20,0,0.003\n20,4.1,2,20,0.005,0.003\n"
+    path = put(tmp_path, head + "Charging Capacity / Ah,Discharging Capacity / Ah\n" + rows)
+    m = read_measured(path)
+    assert m.ah == pytest.approx([0, -0.003, 0.002])
+    assert (m.i_a.tolist(), m.temp_c.tolist()) == ([-1, -1, 2], [20, 20, 20]) and m.counted
+    machine = "test_time_second,voltage_volt,current_ampere,surface_temperature_celsius\n"
+    m = read_measured(put(tmp_path, machine + "0,4.1,-1,21\n10,4.0,-1,22\n"))
+    assert m.temp_c.tolist() == [21, 22] and not m.counted
+    both = head.replace("Ambient", "Surface") + "Ambient Temperature / degC\n"
+    assert read_measured(put(tmp_path, both + "0,4,1,30,5\n1,4,1,31,5\n")).temp_c[0] == 30
+
+
 @pytest.mark.parametrize(
     "data",
     [
