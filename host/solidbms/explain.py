@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bms.core import rules
 
-from solidbms import ledger, packc
+from solidbms import ledger, packc, watch
 from solidbms.fronts import front
 from solidbms.packc import Rule
-from solidbms.schema import PackFile, shown
+from solidbms.schema import CellFile, PackFile, shown
 from solidbms.world import DEAD_MAN_MS
 
 UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": "",
@@ -26,25 +26,19 @@ def explain(name: str) -> tuple[str, bool]:
     ]
     if not errors:
         lines.append(f"  compiled: {len(compiled.blob)} bytes")
-    lines += ["", "Ledger"]
-    for part in ledger.missing(file):
-        lines.append(f"  lacks {part.name}: stands in: {part.stands_in}; remains: {part.cost}")
-    for part in ledger.conditional(file):
-        lines.append(f"  has {part.name}, which rests on {part.rests_on}")
-    for rule, highest, why in ledger.tightened(file, cell.limits.model_dump()):
-        lines.append(f"  tightened: rules.{rule} at most {highest:g} ({why}); attended use only")
+    lines += ["", "Ledger", *(f"  {line}" for line in ledger_lines(file, cell, compiled.rules))]
     lines += [
-        "  a power cut loses: SoC since boot (nothing is saved yet); the next start reads rested "
-        "voltage; a reset forgets trips too: gates are open then, but `close` is all it takes",
         "",
         "Time contract: worst case from the crossing to the gate = signal age + delay + shed + "
         "2 ticks",
-        f"  {'rule':<13}{'level':<6}{'path':<10}{'trips':<22}{'releases':<14}{'age':>6}"
+        f"  {'rule':<15}{'level':<6}{'path':<10}{'trips':<23}{'releases':<14}{'age':>6}"
         f"{'delay':>8}{'shed':>8}{'promise':>9}  recovery",
     ]
     lines += [_row(rule, file) for rule in compiled.rules]
     lines += [
-        "  times in ms; with every gate open a tick is longer and nothing flows",
+        "  times in ms; with every gate open a tick is longer and nothing flows; a signal made in "
+        "the slack is a tick older",
+        *absent_lines(file),
         "",
         "What the front end makes of it",
     ]
@@ -53,6 +47,32 @@ def explain(name: str) -> tuple[str, bool]:
         lines += ["", f"Does not arm: {len(errors)} error{'s' * (len(errors) > 1)}"]
         lines += [f"  {shown(path)}: {error}" for error in errors]
     return "\n".join(lines), not errors
+
+
+def ledger_lines(file: PackFile, cell: CellFile, pack_rules: list[Rule]) -> list[str]:
+    """Return what a pack lacks and has, what was tightened for it, what a power cut loses."""
+    present = {rule.id for rule in pack_rules}
+    lines = [f"has {part.name}" + (f", which rests on {part.rests_on}" if part.rests_on else "")
+             for part in ledger.having(file)]  # fmt: skip
+    lines += [
+        f"lacks {part.name}: stands in: {ledger.stand_ins(part, present)}; remains: {part.cost}"
+        for part in ledger.missing(file)
+    ]
+    lines += [
+        f"tightened: rules.{rule} at most {highest:g} ({why}); attended use only"
+        for rule, highest, why in ledger.tightened(file, cell.limits.model_dump())
+    ]
+    return [*lines, *(f"a power cut loses: {what}" for what in ledger.LOST)]
+
+
+def absent_lines(file: PackFile) -> list[str]:
+    """Return the rows that this pack does without, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in rules.ROWS:
+        reason = watch.absent(row, file)
+        if reason:
+            reasons.setdefault(reason, []).append(row[rules.ID])
+    return [f"  without {', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _row(rule: Rule, file: PackFile) -> str:
@@ -71,8 +91,8 @@ def _row(rule: Rule, file: PackFile) -> str:
         recovery += " (with a gate closed the dead-man is quicker: gate_dropped, without notice)"
     when = "" if row[rules.WHEN] == rules.ALWAYS else f", watched: {rules.WHENS[row[rules.WHEN]]}"
     return (
-        f"  {rule.id:<13}{rules.LEVELS[row[rules.LEVEL]]:<6}{rules.PATHS[row[rules.PATH]]:<10}"
-        f"{trips:<22}{releases:<14}{rule.age_ms:>6}{rule.delay_ms:>8}{rule.shed_ms:>8}"
+        f"  {rule.id:<15}{rules.LEVELS[row[rules.LEVEL]]:<6}{rules.PATHS[row[rules.PATH]]:<10}"
+        f"{trips:<23}{releases:<14}{rule.age_ms:>6}{rule.delay_ms:>8}{rule.shed_ms:>8}"
         f"{rule.promise_ms(tick_ms):>9}  {recovery}{when}"
     )
 

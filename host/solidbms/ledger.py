@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from solidbms.schema import PackFile
@@ -9,36 +10,62 @@ from solidbms.schema import PackFile
 
 @dataclass(frozen=True)
 class Part:
-    """A protection part: its key in `[parts]`, what to say when it is missing, and, for one that
-    only holds on a condition, what to say when it is there."""
+    """A protection part: its key in `[parts]`; what stands in for it and what remains when it is
+    missing; the rules that stand in; and, for one that only holds on a condition, what to say when
+    it is there."""
 
     key: str
     name: str
     stands_in: str
     cost: str
+    rules: tuple[str, ...] = ()
     rests_on: str = ""
 
 
 PARTS = (
     Part("fuse", "fuse",
-         "dsg_oc, charge_oc open the gates", "a short through a welded FET is not interrupted"),
-    Part("commanded_fuse", "fuse the firmware can blow",
-         "nothing", "a welded charge FET cannot be answered"),
+         "both gates", "a short through welded FETs is not interrupted",
+         ("short", "dsg_oc_cut", "charge_oc_cut")),
+    Part("commanded_fuse", "fuse that firmware can blow",
+         "the charger-inhibit line, where there is one",
+         "a welded charge FET is not cut off inside the pack",
+         ("chg_welded",)),
     Part("charger_inhibit", "charger-inhibit line",
-         "nothing", "a welded charge FET cannot be answered"),
+         "the fuse that firmware can blow, where there is one",
+         "a charger's current through a welded charge FET goes on until the charger ends it",
+         ("chg_welded", "chg_burn")),
     Part("second_protector", "secondary protector",
-         "cell_ov, cell_uv_cut, hot_cut", "one measurement, one processor"),
+         "rules on one measurement, held against stack voltage and current",
+         "one measurement, one processor",
+         ("cell_ov_cut", "cell_uv_cut", "hot_cut", "stack_odd", "frozen")),
     Part("comparators", "comparators that act without the MCU",
-         "the rules, one tick late", "a short circuit is seen after one conversion and one tick"),
+         "the rules, one tick late", "a short circuit is seen after one conversion and one tick",
+         ("dsg_oc_cut", "charge_oc_cut")),
+    Part("second_fets", "second pair of FETs",
+         "the welded gate is noticed and charge inhibited; a load is not",
+         "a welded discharge FET feeds the load until it is empty", ("dsg_welded", "chg_welded")),
     Part("thermistor_per_cell", "thermistor on every cell",
-         "thermistors between cells", "a hot spot is seen late"),
+         "thermistors between cells, the hottest spot by a model",
+         "a hot spot is seen late: by the heat that reaches the next sensor",
+         ("core_hot", "runaway", "temp_spread", "temp_stuck")),
     Part("ideal_diode", "diode that bypasses an open charge FET",
-         "nothing", "discharge with charging blocked heats the charge FET's body diode"),
+         "the FET's own sensor, where there is one",
+         "discharge with charging blocked heats the charge FET's body diode",
+         ("fet_hot", "fet_hot_cut")),
+    Part("pre_discharge", "pre-discharge path",
+         "nothing", "what hangs at the terminals is charged at once, through the FETs"),
     Part("dead_man", "dead-man gate drive",
-         "gates opened by any exception", "a hung processor keeps its gates",
+         "gates opened by any exception", "a hung processor keeps its gates", (),
          "a capacitor at the terminals: without it a chopping load holds the charge pumps up "
          "(boards/pico/parts.md, C5)"),
 )  # fmt: skip
+
+# What a power cut or a reset takes with it.
+LOST = (
+    "SoC since boot (nothing is saved yet): the next start reads rested voltage, and says so",
+    "trips that want a person: gates are open then, but `close` is all it takes",
+    "stage of a charge and what the model knew of heat: a hot cell starts as its sensors read",
+)
 
 # What a bench pack gives up for arming without an answer to a welded FET: (rule, key of the cell,
 # tightened value from it). The trip must not lie beyond.
@@ -53,9 +80,15 @@ def missing(file: PackFile) -> list[Part]:
     return [part for part in PARTS if not getattr(file.parts, part.key)]
 
 
-def conditional(file: PackFile) -> list[Part]:
-    """Return the parts that this pack has and that hold on a condition."""
-    return [part for part in PARTS if getattr(file.parts, part.key) and part.rests_on]
+def stand_ins(part: Part, present: Container[str]) -> str:
+    """Return what stands in for a missing part, with those of its rules that the pack has."""
+    names = [name for name in part.rules if name in present]
+    return f"{part.stands_in} ({', '.join(names)})" if names else part.stands_in
+
+
+def having(file: PackFile) -> list[Part]:
+    """Return the parts that this pack has."""
+    return [part for part in PARTS if getattr(file.parts, part.key)]
 
 
 def errors(file: PackFile) -> list[str]:

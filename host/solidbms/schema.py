@@ -113,7 +113,9 @@ class Parts(Model):
     charger_inhibit: bool = False
     second_protector: bool = False
     comparators: bool = False
+    second_fets: bool = False
     thermistor_per_cell: bool = False
+    pre_discharge: bool = False
     ideal_diode: bool = False
     dead_man: bool = False
 
@@ -184,7 +186,6 @@ class PackFile(Model):
     idle_tick_ms: Annotated[int, Field(ge=20, le=1000)]
     recover_s: Annotated[float, Field(ge=0.1, le=3600)]
     charger_a: Positive
-    pre_discharge: bool = False
     charge_a_max: Amps
     discharge_a_max: Amps
     frozen_step_a: Positive

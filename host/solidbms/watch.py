@@ -30,7 +30,7 @@ def absent(row: tuple[Any, ...], file: PackFile) -> str | None:
         return "there is one sensor"
     if row[rules.LEVEL] == rules.BURN and not file.parts.commanded_fuse:
         return "there is no fuse that firmware can blow"
-    if signal == P.PRE_MS and not file.pre_discharge:
+    if signal == P.PRE_MS and not file.parts.pre_discharge:
         return "there is no pre-discharge"
     if signal in front(file).lacks(file):
         return f"a front end {file.front_end.chip} does not see it"
@@ -50,7 +50,7 @@ def fields(file: PackFile, cell: CellFile, pack_rules: list[Rule]) -> dict[str, 
     return {
         "has_fet": int(P.FET_MDEGC not in lacks),
         "has_board": int(P.BOARD_MDEGC not in lacks),
-        "pre_discharge": int(file.pre_discharge),
+        "pre_discharge": int(file.parts.pre_discharge),
         "weld_ua": round(weld_a * 1e6),
         "vds_uv": round(watch.vds_v * 1e6),
         "quiet_ua": round((watch.quiet_a or ah / 50) * 1e6),
