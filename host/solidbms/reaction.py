@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from bms.core import plausible, rules
 from bms.core.fixed import interp
@@ -15,11 +18,13 @@ OK = 1
 
 
 class Witness:
-    """The world's own log of a run: readings (t_ms, codes, bus answers) and gate edges."""
+    """The world's own log of a run: readings (see `World.readings`) and gate edges."""
 
     def __init__(self, world: World, blob: bytes) -> None:
-        self.pack = Pack(blob)
-        self.readings = np.array(world.readings, np.int32).reshape(-1, 5)
+        self.pack: Any = Pack(blob)
+        self.front = world.front
+        self.thermistors = world.thermistors
+        self.readings = np.array(world.readings, np.int32).reshape(-1, world.row)
         self.t_ms = self.readings[:, 0]
         self.gate_t, self.gate_v = (np.array(x) for x in zip(*world.gate_log, strict=True))
 
@@ -50,7 +55,7 @@ class Witness:
             # The pins crossed it themselves: when they last opened.
             opened = self.gate_t[(self.gate_v == 0) & (self.gate_t <= acted_ms)]
             return int(opened[-1])
-        if signal > plausible.TEMP_MIN_MDEGC:
+        if not self._shown(signal):
             return None
         blind_ms = 0
         while k >= 0:
@@ -73,17 +78,27 @@ class Witness:
             k -= 1
         return int(self.t_ms[k]) + rule.limit if k >= 0 else None
 
+    def _shown(self, signal: int) -> bool:
+        """Return whether a sensor shows this signal itself."""
+        return plausible.FIELDS[signal] in self.front.REGISTERS or self._on_pins(signal)
+
+    def _on_pins(self, signal: int) -> bool:
+        temps = (plausible.TEMP_MAX_MDEGC, plausible.TEMP_MIN_MDEGC)
+        return self.thermistors > 0 and signal in temps
+
     def _value(self, signal: int, k: int) -> int | None:
-        """Return a signal as the register shows it, None while the sensor gives nothing."""
-        _, volt, current, adc, bus = (int(x) for x in self.readings[k])
-        pack = self.pack
-        if signal in (plausible.TEMP_MAX_MDEGC, plausible.TEMP_MIN_MDEGC):
-            if not pack.ntc_low <= adc <= pack.ntc_high:  # type: ignore[attr-defined]
-                return None
-            return interp(pack.ntc_mdegc, adc)  # type: ignore[attr-defined]
-        if bus != OK:
+        """Return a signal as the sensors show it, None while they give nothing."""
+        _, heard, *words = self.readings[k].tolist()
+        n = self.thermistors
+        if self._on_pins(signal):
+            return self._temperature(words[:n], max if signal == plausible.TEMP_MAX_MDEGC else min)
+        if heard != OK:
             return None
-        if signal in (plausible.CELL_MAX_UV, plausible.CELL_MIN_UV):
-            return volt * 3125 // 16
-        ua = current * pack.ua_num // pack.ua_den  # type: ignore[attr-defined]
-        return ua if signal == plausible.CHARGE_UA else -ua
+        return self.front.seen(plausible.FIELDS[signal], words[n:], self.pack)
+
+    def _temperature(self, codes: list[int], pick: Callable[[list[int]], int]) -> int | None:
+        # All or none, as the firmware takes them.
+        pack = self.pack
+        if not all(pack.ntc_low <= code <= pack.ntc_high for code in codes):
+            return None
+        return pick([interp(pack.ntc_mdegc, code) for code in codes])

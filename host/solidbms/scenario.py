@@ -12,6 +12,7 @@ import numpy as np
 from bms.core import rules, switch
 from pydantic import Field, field_validator, model_validator
 
+from solidbms.faults import FaultFile
 from solidbms.model import Model, Name, NonNegative, Positive, Table, TempC
 from solidbms.schema import BOARDS, HIL, BadInput, check, find, read_toml, refer, shown
 
@@ -77,43 +78,12 @@ class Request(Model):
     do: Literal["open", "close", "ack", "clear", "ship"]
 
 
-class FaultFile(Model):
-    """hil/faults/NAME.toml: what breaks and how."""
-
-    name: Name
-    about: str
-    where: Literal["cell_v", "current_a", "temp_c", "bus", "chip", "chg_fet", "dsg_fet", "clock"]
-    kind: Literal[
-        "stuck", "offset", "scale", "noise", "lost", "short", "nack", "stuck_bus", "reset",
-        "wrong_chip", "welded", "open", "stall",
-    ]  # fmt: skip
-    value: float = 0.0
-
-    @model_validator(mode="after")
-    def _fits(self) -> FaultFile:
-        valid = KINDS[self.where]
-        if self.kind not in valid:
-            raise ValueError(f"kind {', '.join(valid)} is valid for where {self.where!r}")
-        return self
-
-
-KINDS = {
-    "cell_v": ("stuck", "offset", "scale", "noise"),
-    "current_a": ("stuck", "offset", "scale", "noise"),
-    "temp_c": ("stuck", "offset", "scale", "noise", "lost", "short"),
-    "bus": ("nack", "stuck_bus"),
-    "chip": ("reset", "wrong_chip", "stuck"),
-    "chg_fet": ("welded", "open"),
-    "dsg_fet": ("welded", "open"),
-    "clock": ("stall",),
-}
-
-
 class FaultUse(Span):
-    """A fault at work; `value` replaces the file's."""
+    """A fault at work; `value` and `index` replace the file's."""
 
     use: str
     value: float | None = None
+    index: Annotated[int, Field(ge=0)] | None = None
 
 
 class Expect(Model):

@@ -1,28 +1,29 @@
-"""What the firmware's pins end in: chips, gates, clock, and the faults that come between.
+"""What the firmware's pins end in: the front end, gates, clock, and the faults in between.
 
-A plant gives bus voltage, current and temperature and hears of the gates; see `Drive`
-(plant.drive) and `Playback` (replay).
+A plant gives what there is to measure and hears of the gates; see `Drive` (plant.drive) and
+`Playback` (replay).
 """
 
 from __future__ import annotations
 
 from array import array
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from bms.core.fixed import TICKS_MAX, ticks_diff
 from bms.core.switch import REQUESTS
 
+from solidbms.faults import EIO, Fault, FaultFile, Senses, act
+from solidbms.fronts import Circuit, front
 from solidbms.plant import ntc
-from solidbms.plant.chips.ina228 import CURRENT, VBUS, Ina228
 from solidbms.plant.fet import FetPair
-from solidbms.scenario import FaultFile, FaultUse, Request, request_code
-from solidbms.schema import PackFile
+from solidbms.scenario import FaultUse, Request, request_code
+from solidbms.schema import BadInput, PackFile
 
-EIO = 5
-ETIMEDOUT = 110
 STEP_MAX_MS = 50
 DEAD_MAN_MS = 150  # gates fall this long after the last feed, and stay open until armed again
+NEVER_MS = 1 << 60
+CHARGE, DISCHARGE, PRE_DISCHARGE, PRE_CHARGE = 1, 2, 4, 8  # FETs, as bits
 
 
 class Plant(Protocol):
@@ -48,6 +49,7 @@ class World:
 
     Time stands still within a tick and passes in `sleep_until`. `events` collects
     (t_ms, event, detail) of what the world did; `truth` a (t_ms, SoC, degC) each second.
+    BadInput for a fault that this pack's front end cannot have.
     """
 
     def __init__(
@@ -63,59 +65,95 @@ class World:
         self.pack = pack
         self.plant = plant
         self.end_ms = round(duration_s * 1000)
-        self.chip = Ina228(pack.front_end.address)
+        self.front = front(pack)
+        self.circuit: Circuit = self.front.Circuit(pack)
         self.fets = FetPair(pack.fets.rds_on_ohm, pack.fets.body_diode_v)
-        self.faults = [Fault(use, file) for use, file in faults or []]
         self.requests = sorted(requests or [], key=lambda r: r.at_s)
-        self.rng = np.random.default_rng(seed)
         self.start_ms = start_ms
         self.elapsed_ms = -STEP_MAX_MS
         self.limits_a = (0.0, 0.0)
         self.events: list[tuple[int, str, str]] = []
-        self._adc_temp_c: float | None = None
-        self._adc_code = 0
         self.truth: list[tuple[int, float, float]] = []
+        # What faults act on, see `faults.KINDS`.
+        self.rng = np.random.default_rng(seed)
+        self.senses = Senses(self.rng)
+        self.bus_errno = 0
+        self.garble = ""
+        self.deaf = 0
+        self.late_ms = 0
+        self.faults: list[Fault] = []
+        self._change_ms = NEVER_MS
         # What the pins did and the sensors showed: the measure of every promise. Gates as
-        # (t_ms, charge + 2 * discharge) at each change; readings as t_ms, three codes, and whether
-        # the bus answers, a step.
+        # (t_ms, charge + 2 * discharge) at each change; readings as t_ms, whether the bus answers
+        # truly, codes of the thermistors on pins, words of the front end, `row` a step.
         self.gate_log: list[tuple[int, int]] = [(0, 0)]
         self.readings = array("i")
+        self.thermistors = 0 if self.front.READS_TEMPS else pack.thermistor.count
+        self.row = 2 + self.thermistors + self.circuit.WORDS
         self.stopped = False
         self.lag_ms = 0  # from a tick until its gates show, where a board keeps its own time
         self.dropped = False  # the dead-man holds open what is commanded closed
         self._commanded = 0
+        self._pins = 0
+        self._drives = 0
         self._asked: list[int] = []
         self._fed_ms = 0
+        self._adc_temps: list[float] = []
+        self._adc_codes: list[int] = []
+        self._answers: dict[tuple[int, int], bytes] = {}
+        for use, file in faults or []:
+            self.put(use, file)
         self.advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
-        for fault in self.faults:
-            self._switch(fault, 0.0)  # what is broken from the start is so at the first tick
+        self._switch_faults(0)  # what is broken from the start is so at the first tick
+
+    def put(self, use: FaultUse, file: FaultFile) -> None:
+        """Add a fault; BadInput when the front end cannot have it."""
+        if file.where == "chip" and file.kind not in self.circuit.FAULTS:
+            raise BadInput(f"fault {file.name}: front end {self.pack.front_end.chip} has no such; "
+                           f"kind {', '.join(self.circuit.FAULTS)} is valid")  # fmt: skip
+        self.faults.append(Fault(use, file))
+        self._change_ms = self.elapsed_ms
 
     def read(self, address: int, register: int, length: int) -> bytes:
         """Answer a register read; OSError as the bus reports it."""
         self.probe(address)
-        if register == 0x3F and self._active("chip", "wrong_chip"):
-            return b"\x23\x80"[:length]  # the DEVICE_ID of an INA238
-        return self.chip.read(register, length)
+        data = self.circuit.read(register, length)
+        return self._garbled(register, data) if self.garble else data
 
     def write(self, address: int, register: int, data: bytes) -> None:
         """Take a register write; OSError as the bus reports it."""
         self.probe(address)
-        self.chip.write(register, data)
+        self.circuit.write(register, data)
+
+    def probe(self, address: int) -> None:
+        """Do nothing where an address answers; OSError as the bus reports it where not."""
+        if self.bus_errno:
+            raise OSError(self.bus_errno)
+        if address != self.circuit.address:
+            raise OSError(EIO)
+
+    def _garbled(self, register: int, data: bytes) -> bytes:
+        if self.garble == "torn":
+            before = self._answers.get((register, len(data)), data)
+            self._answers[register, len(data)] = data
+            half = len(data) // 2
+            return before[:half] + data[half:]
+        at = int(self.rng.integers(8 * len(data)))
+        return bytes(x ^ (1 << at % 8 if k == at // 8 else 0) for k, x in enumerate(data))
 
     def adc(self, channel: int) -> int:
-        """Return the ADC code of a channel, 16 bits."""
-        if not self.faults and self.plant.temp_c == self._adc_temp_c:
-            return self._adc_code
-        self._adc_temp_c = self.plant.temp_c
-        self._adc_code = self._convert(self._shown("temp_c", self.plant.temp_c))
-        return self._adc_code
+        """Return the ADC code of a thermistor's channel, 16 bits."""
+        return self._adc_codes[channel]
 
-    def _convert(self, temp_c: float) -> int:
+    def _convert(self, channel: int, temp_c: float) -> int:
         sensor = self.pack.thermistor
+        senses = self.senses
+        if senses:
+            temp_c = senses.shown("temp_c", temp_c, channel)
         return ntc.adc_u16(
             temp_c,
-            open=bool(self._active("temp_c", "lost")),
-            short=bool(self._active("temp_c", "short")),
+            open=senses.has("temp_c", "lost", channel),
+            short=senses.has("temp_c", "short", channel),
             r25_ohm=sensor.r25_ohm,
             beta_k=sensor.beta_k,
             pullup_ohm=sensor.pullup_ohm,
@@ -123,39 +161,43 @@ class World:
 
     def gates(self, chg_on: int, dsg_on: int) -> None:
         """Take the gate commands; each feeds the dead-man, a gate newly closed arms it."""
-        gates = (1 if chg_on else 0) + (2 if dsg_on else 0)
+        gates = (CHARGE if chg_on else 0) + (DISCHARGE if dsg_on else 0)
         if gates & ~self._commanded:
             self.dropped = False
         self._commanded = gates
         self._fed_ms = self.elapsed_ms
         if not gates:
             self.dropped = False
-        elif self.pack.parts.dead_man and self.chip.alert_active:
+        elif self.pack.parts.dead_man and self.circuit.alert:
             self.dropped = True
         self.drive(0 if self.dropped else gates, self.elapsed_ms)
 
     def drive(self, gates: int, t_ms: int) -> None:
-        """Let the gates be as they have been since t_ms: 1 charge, 2 discharge, 3 both."""
-        if gates != self.gate_log[-1][1]:
+        """Let the gate pins be as they have been since t_ms: 1 charge, 2 discharge, 3 both."""
+        if gates != self._pins:
+            self._pins = gates
             self.gate_log.append((t_ms, gates))
-        self.fets.charge.gate = bool(gates & 1)
-        self.fets.discharge.gate = bool(gates & 2)
+            self.circuit.pins(gates)
+            self._conduct()
+
+    def _conduct(self) -> None:
+        """Let each FET be as pin and front end, both, allow."""
+        self._drives = drives = self.circuit.drives
+        self.fets.charge.gate = bool(self._pins & drives & CHARGE)
+        self.fets.discharge.gate = bool(self._pins & drives & DISCHARGE)
 
     def _dead_man(self) -> None:
         """Open the gates that nobody has fed, or that the chip's alert pin stops."""
         if not self._commanded or self.dropped:
             return
         late_ms = self.elapsed_ms - self._fed_ms - DEAD_MAN_MS
-        if late_ms > 0 or self.chip.alert_active:
+        if late_ms > 0 or self.circuit.alert:
             self.dropped = True
             self.drive(0, self.elapsed_ms - max(late_ms, 0))
 
     def sleep_until(self, t_ms: int) -> tuple[int, bool]:
         """Let time pass to t_ms (wrapping); return (request code or 0, whether to go on)."""
-        wait_ms = max(0, ticks_diff(t_ms, self.now_ms))
-        for fault in self.faults:
-            if fault.active and fault.where == "clock":
-                wait_ms += round(fault.value)
+        wait_ms = max(0, ticks_diff(t_ms, self.now_ms)) + self.late_ms
         while wait_ms > 0:
             dt_ms = min(wait_ms, STEP_MAX_MS)
             self.advance(dt_ms)
@@ -178,109 +220,51 @@ class World:
             self.events.append((self.elapsed_ms, "request", word))
         return code
 
-    def _deaf(self) -> bool:
-        return any(f.active and f.where in ("bus", "chip") for f in self.faults)
-
-    def probe(self, address: int) -> None:
-        """Do nothing where an address answers; OSError as the bus reports it where not."""
-        if address != self.chip.address or (self.faults and self._active("bus", "nack")):
-            raise OSError(EIO)
-        if self.faults and self._active("bus", "stuck_bus"):
-            raise OSError(ETIMEDOUT)
-
     def advance(self, dt_ms: int) -> None:
         """Let dt_ms pass, STEP_MAX_MS at most: plant, chip, dead-man, faults."""
-        t_s = self.elapsed_ms * 1e-3
-        for fault in self.faults:
-            self._switch(fault, t_s)
+        elapsed_ms = self.elapsed_ms
+        if elapsed_ms >= self._change_ms:
+            self._switch_faults(elapsed_ms)
         plant = self.plant
-        plant.step(t_s, dt_ms * 1e-3, self.fets, self.limits_a)
-        self.elapsed_ms += dt_ms
-        self.now_ms = (self.start_ms + self.elapsed_ms) & TICKS_MAX
-        shunt_ohm = self.pack.front_end.shunt_ohm
-        current_a = plant.current_a
-        mean_a = plant.mean_a
-        if self.faults:
-            shown_a = self._shown("current_a", current_a)
-            mean_a += shown_a - current_a
-            current_a = shown_a
-        self.chip.advance(
-            (self.elapsed_ms + STEP_MAX_MS) * 1000,
-            current_a * shunt_ohm,
-            self._shown("cell_v", plant.bus_v) if self.faults else plant.bus_v,
-            plant.die_c,
-            mean_a * shunt_ohm,
-        )
+        circuit = self.circuit
+        plant.step(elapsed_ms * 1e-3, dt_ms * 1e-3, self.fets, self.limits_a)
+        self.elapsed_ms = elapsed_ms = elapsed_ms + dt_ms
+        self.now_ms = (self.start_ms + elapsed_ms) & TICKS_MAX
+        self.senses.t_s = elapsed_ms * 1e-3
+        circuit.advance((elapsed_ms + STEP_MAX_MS) * 1000, plant, self.senses)
+        if circuit.drives != self._drives:
+            self._conduct()
         if self.pack.parts.dead_man:
             self._dead_man()
-        read = self.chip.read
-        self.readings.extend(
-            (
-                self.elapsed_ms,
-                int.from_bytes(read(VBUS, 3), "big") >> 4,
-                int.from_bytes(read(CURRENT, 3), "big", signed=True) >> 4,
-                self.adc(0),
-                0 if self.faults and self._deaf() else 1,
-            )
-        )
-        if self.elapsed_ms % 1000 < dt_ms:
+        if self.thermistors:
+            self._thermistors()
+        heard = 0 if self.deaf else 1
+        self.readings.extend((elapsed_ms, heard, *self._adc_codes, *circuit.shows()))
+        if elapsed_ms % 1000 < dt_ms:
             soc, temp_c = plant.truth()
-            self.truth.append((self.elapsed_ms, soc, temp_c))
+            self.truth.append((elapsed_ms, soc, temp_c))
 
-    def _switch(self, fault: Fault, t_s: float) -> None:
-        active = fault.use.from_s <= t_s < fault.use.until_s
-        if active == fault.active:
-            return
-        fault.active = active
-        self.events.append(
-            (self.elapsed_ms, "fault", fault.name if active else f"{fault.name} over")
-        )
-        if fault.where == "chip":
-            if fault.kind == "reset" and active:
-                self.chip.power_on_reset()
-            if fault.kind == "stuck":
-                self.chip.frozen = {"vbus", "current", "dietemp", "charge"} if active else set()
-        for where, fet in (("chg_fet", self.fets.charge), ("dsg_fet", self.fets.discharge)):
-            if fault.where == where:
-                fet.fault = fault.kind if active else None  # type: ignore[assignment]
-        fault.held = None
+    def _thermistors(self) -> None:
+        temps = temps_c(self.plant, self.thermistors)
+        if temps != self._adc_temps or self.senses:
+            self._adc_temps = [] if self.senses else temps
+            self._adc_codes = [self._convert(k, t) for k, t in enumerate(temps)]
 
-    def _active(self, where: str, kind: str) -> Fault | None:
+    def _switch_faults(self, elapsed_ms: int) -> None:
+        """Let faults come and go that do so by now; note when the next one does."""
+        t_s = elapsed_ms * 1e-3
         for fault in self.faults:
-            if fault.active and fault.where == where and fault.kind == kind:
-                return fault
-        return None
+            active = fault.use.from_s <= t_s < fault.use.until_s
+            if active != fault.active:
+                fault.active = active
+                word = fault.name if active else f"{fault.name} over"
+                self.events.append((elapsed_ms, "fault", word))
+                act(fault, self, active)
+        later = [t * 1000 for f in self.faults for t in (f.use.from_s, f.use.until_s)]
+        # A little early rather than late: the look above decides.
+        self._change_ms = min((int(t) for t in later if t > elapsed_ms), default=NEVER_MS)
 
-    def _shown(self, where: str, value: float) -> float:
-        """Return what the sensor sees of a value: the faults of this signal, in file order."""
-        for fault in self.faults:
-            if fault.active and fault.where == where:
-                value = fault.shown(value, self.rng)
-        return value
 
-
-class Fault:
-    """A fault file at work."""
-
-    def __init__(self, use: FaultUse, file: FaultFile) -> None:
-        self.use = use
-        self.name = file.name
-        self.where = file.where
-        self.kind = file.kind
-        self.value = file.value if use.value is None else use.value
-        self.active = False
-        self.held: float | None = None
-
-    def shown(self, value: float, rng: np.random.Generator) -> float:
-        """Return what this fault makes of a value."""
-        if self.kind == "stuck":
-            if self.held is None:
-                self.held = value
-            return self.held
-        if self.kind == "offset":
-            return value + self.value
-        if self.kind == "scale":
-            return value * self.value
-        if self.kind == "noise":
-            return value + self.value * rng.standard_normal()
-        return value
+def temps_c(plant: Any, count: int) -> list[float]:
+    """Return what each of a pack's thermistors has."""
+    return [plant.temp_c] * count

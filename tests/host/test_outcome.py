@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bms.core import protect, switch
 from bms.core.pack import Pack
+from solidbms.fronts import front
 from solidbms.outcome import Outcome, limits_of
 from solidbms.packc import compile_pack
 from solidbms.plant import ntc
@@ -46,8 +47,9 @@ class Seen:
         t_ms = rec.elapsed_ms
         cool = rec[HOT] == protect.CLEAR
         self.readings = array("i")
+        self.front, self.thermistors, self.row = front(COMPILED.file), 1, 5
         for t, ok in zip(t_ms.tolist(), cool.tolist(), strict=True):
-            self.readings.extend((t, 18432, 0, COOL if ok else HOT_CODE, 1))
+            self.readings.extend((t, 1, COOL if ok else HOT_CODE, 18432, 0))
         pins = (rec["status.chg_on"] | rec["status.dsg_on"] << 1).tolist()
         self.lag_ms = 0
         self.gate_log = [(0, 0), *zip(t_ms.tolist(), pins, strict=True)]

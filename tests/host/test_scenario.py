@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from solidbms.faults import FaultFile
 from solidbms.jobs import scenario_job
-from solidbms.scenario import FaultFile, load_scenario, read_profile, request_code
+from solidbms.scenario import load_scenario, read_profile, request_code
 from solidbms.schema import HIL, BadInput, check, read_toml
 
 TOP = 'name = "s"\nabout = "x"\npack = "bench_1s"\nduration_s = 10\n'
@@ -95,7 +96,8 @@ def test_all_errors_at_once(tmp_path):
     text = (TOP + AMBIENT + START + parts + EXPECT).replace("bench_1s", "nope")
     found = "\n".join(refused(text + 'warns = ["foo"]\n', tmp_path))
     assert found.count("\n") == 3
-    for part in ("f.toml: kind nack, stuck_bus is valid for where 'bus'", "pack: no pack",
+    for part in ("f.toml: kind nack, stuck_bus, bit_flip, torn is valid for where 'bus'",
+                 "pack: no pack",
                  "load.0.profile", "expect.warns"):  # fmt: skip
         assert part in found
 

@@ -2,10 +2,11 @@
 
 import pytest
 from bms.core.fixed import TICKS_MAX
+from solidbms.faults import EIO, ETIMEDOUT, FaultFile
 from solidbms.packc import load
 from solidbms.plant.fet import FetPair
-from solidbms.scenario import FaultFile, FaultUse, Request
-from solidbms.world import EIO, ETIMEDOUT, World
+from solidbms.scenario import FaultUse, Request
+from solidbms.world import World
 
 FILE, _, _ = load("bench_1s")
 ADDRESS = 0x40

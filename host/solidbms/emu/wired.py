@@ -60,8 +60,9 @@ class Wired:
 
     def _show(self) -> None:
         """Put onto the pins what the world shows now."""
-        self.alert.drive(False if self.world.chip.alert_active else None)
-        self.pico.chip.adc.channel_values[0] = self.world.adc(0) >> 4
+        self.alert.drive(False if self.world.circuit.alert else None)
+        for k in range(self.world.thermistors):
+            self.pico.chip.adc.channel_values[k] = self.world.adc(k) >> 4
         held = _Chips(self.world).held()
         if held != self._held:  # the bus may be held by others than the world, too
             self._held = held
@@ -80,7 +81,7 @@ class _Chips:
     def held(self) -> bool:
         """Return whether somebody holds the wires."""
         try:
-            self.probe(self.world.chip.address)
+            self.probe(self.world.circuit.address)
         except OSError as error:
             return error.args[0] == errno.ETIMEDOUT
         return False

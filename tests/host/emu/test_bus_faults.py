@@ -12,7 +12,6 @@ pytest.importorskip("rp2040py")
 from bms.core import frame as F
 from solidbms.plant.chips.ina228 import DIAG_ALRT, SOVL
 from solidbms.scenario import load_scenario
-from solidbms.world import Fault
 from support.emulated import Closed
 
 TICK_MS = 50
@@ -45,7 +44,7 @@ def _use(board: Closed, name: str, span_s: float) -> None:
     use, file = load_scenario(name)[1][0]
     now_s = board.world.elapsed_ms / 1000
     use = use.model_copy(update={"from_s": now_s, "until_s": now_s + span_s})
-    board.world.faults = [Fault(use, file)]
+    board.world.put(use, file)
 
 
 def test_nack_for_150_ms(closed: Closed) -> None:
@@ -90,7 +89,7 @@ def test_held_bus_for_150_ms(closed: Closed) -> None:
 def test_chip_reset_is_noticed_within_two_ticks(closed: Closed) -> None:
     def act() -> tuple[Seen, bytes, bytes]:
         closed.trace()
-        chip = closed.world.chip
+        chip = closed.world.circuit.chip
         chip.power_on_reset()
         seen = _watch(closed, 0.6)
         return seen, chip.read(SOVL, 2), chip.read(DIAG_ALRT, 2)
@@ -107,7 +106,7 @@ def test_chip_that_resets_within_a_block_shows_no_torn_reading(closed: Closed) -
     def act() -> Seen:
         closed.trace()
         closed.wired.bus.cut_after = 1
-        closed.wired.bus.on_cut = closed.world.chip.power_on_reset
+        closed.wired.bus.on_cut = closed.world.circuit.chip.power_on_reset
         return _watch(closed, 0.5)
 
     seen = closed.in_child(act)
@@ -135,8 +134,8 @@ def test_another_chip_is_not_written_to(closed: Closed) -> None:
     def act() -> tuple[Seen, bytes]:
         closed.trace()
         _use(closed, "chip_wrong", 60)
-        closed.world.chip.power_on_reset()
-        return _watch(closed, 0.5), closed.world.chip.read(SOVL, 2)
+        closed.world.circuit.chip.power_on_reset()
+        return _watch(closed, 0.5), closed.world.circuit.chip.read(SOVL, 2)
 
     seen, limit = closed.in_child(act)
     assert all(not frame[F.FLAGS] & (READ | F.CHIP_OK) for frame in seen.frames[1:])

@@ -1,0 +1,182 @@
+"""What can break. `KINDS` is the one table: a fault file names a place and a kind of it.
+
+A sensor fault changes what is seen of a value (`Senses`); every other kind is a function that is
+called with the world as the fault comes and as it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import model_validator
+
+from solidbms.model import Model, Name
+
+if TYPE_CHECKING:
+    from solidbms.scenario import FaultUse
+    from solidbms.world import World
+
+# As machine.I2C reports them.
+EIO = 5
+ETIMEDOUT = 110
+
+Act = Callable[["World", "Fault", bool], None]  # the bool: it comes, or it goes
+
+
+class Fault:
+    """A fault file at work."""
+
+    def __init__(self, use: FaultUse, file: FaultFile) -> None:
+        self.use = use
+        self.name = file.name
+        self.where = file.where
+        self.kind = file.kind
+        self.value = file.value if use.value is None else use.value
+        self.index = file.index if use.index is None else use.index  # None: every one there is
+        self.active = False
+        self.held: dict[int | None, float] = {}
+
+    def hits(self, where: str, index: int | None) -> bool:
+        """Return whether this value is the one, or one of those, that is changed."""
+        return self.where == where and (self.index is None or self.index == index)
+
+    def shown(
+        self, value: float, index: int | None, t_s: float, rng: np.random.Generator
+    ) -> float:
+        """Return what this fault makes of a value at t_s."""
+        if self.kind == "stuck":
+            return self.held.setdefault(index, value)
+        if self.kind == "offset":
+            return value + self.value
+        if self.kind == "scale":
+            return value * self.value
+        if self.kind == "noise":
+            return value + self.value * rng.standard_normal()
+        if self.kind == "drift":
+            return value * (1 + self.value * (t_s - self.use.from_s) / 3600)
+        return value
+
+
+class Senses:
+    """What sensors make of true values while faults lie on them; false while there are none."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.active: list[Fault] = []
+        self.t_s = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.active)
+
+    def shown(self, where: str, value: float, index: int | None = None) -> float:
+        """Return what is seen of a value, through its faults in the order of their coming."""
+        for fault in self.active:
+            if fault.hits(where, index):
+                value = fault.shown(value, index, self.t_s, self.rng)
+        return value
+
+    def has(self, where: str, kind: str, index: int | None = None) -> bool:
+        """Return whether such a fault lies there."""
+        return any(f.kind == kind and f.hits(where, index) for f in self.active)
+
+
+def _sensed(world: World, fault: Fault, comes: bool) -> None:
+    fault.held.clear()
+    active = world.senses.active
+    active.append(fault) if comes else active.remove(fault)
+
+
+def _bus(code: int) -> Act:
+    def act(world: World, fault: Fault, comes: bool) -> None:
+        world.bus_errno = code if comes else 0
+        _deaf(world, comes)
+
+    return act
+
+
+def _garbled(world: World, fault: Fault, comes: bool) -> None:
+    world.garble = fault.kind if comes else ""
+    _deaf(world, comes)
+
+
+def _chip(world: World, fault: Fault, comes: bool) -> None:
+    world.circuit.fault(fault.kind, comes, fault.value)
+    _deaf(world, comes)
+
+
+def _chip_clock(world: World, fault: Fault, comes: bool) -> None:
+    world.circuit.fault(fault.kind, comes, fault.value)
+
+
+def _deaf(world: World, comes: bool) -> None:
+    # While it lasts nobody can say what the firmware was told.
+    world.deaf += 1 if comes else -1
+
+
+def _charge_fet(world: World, fault: Fault, comes: bool) -> None:
+    world.fets.charge.fault = fault.kind if comes else None  # type: ignore[assignment]
+
+
+def _discharge_fet(world: World, fault: Fault, comes: bool) -> None:
+    world.fets.discharge.fault = fault.kind if comes else None  # type: ignore[assignment]
+
+
+def _stall(world: World, fault: Fault, comes: bool) -> None:
+    world.late_ms += round(fault.value) if comes else -round(fault.value)
+
+
+SENSED: dict[str, Act] = dict.fromkeys(("stuck", "offset", "scale", "noise", "drift"), _sensed)
+SENSOR = {**SENSED, "lost": _sensed, "short": _sensed}
+KINDS: dict[str, dict[str, Act]] = {
+    "cell_v": SENSED,  # one cell as the front end sees it, or all
+    "cell_wire": {"open": _sensed},  # the wire to the top of a cell; no index is none
+    "stack_v": SENSED,
+    "out_v": SENSED,  # terminals
+    "reference": SENSED,  # of the front end: everything that it compares with it
+    "current_a": SENSED,
+    "temp_c": SENSOR,  # one thermistor on the cells, or all
+    "fet_c": SENSOR,
+    "die_c": SENSED,
+    "bus": {
+        "nack": _bus(EIO),
+        "stuck_bus": _bus(ETIMEDOUT),
+        "bit_flip": _garbled,  # one bit of every answer
+        "torn": _garbled,  # the first half of an answer is that of the last time
+    },
+    "chip": {
+        "reset": _chip,
+        "wrong_chip": _chip,
+        "stuck": _chip,
+        "clock": _chip_clock,
+    },
+    "chg_fet": {"welded": _charge_fet, "open": _charge_fet},
+    "dsg_fet": {"welded": _discharge_fet, "open": _discharge_fet},
+    "clock": {"stall": _stall},
+}
+
+
+class FaultFile(Model):
+    """hil/faults/NAME.toml: what breaks and how."""
+
+    name: Name
+    about: str
+    where: str
+    kind: str
+    value: float = 0.0
+    index: int | None = None  # which cell or sensor, from 0; all of them where it is not said
+
+    @model_validator(mode="after")
+    def _fits(self) -> FaultFile:
+        if self.where not in KINDS:
+            raise ValueError(f"where {', '.join(KINDS)} is valid, not {self.where!r}")
+        valid = KINDS[self.where]
+        if self.kind not in valid:
+            raise ValueError(f"kind {', '.join(valid)} is valid for where {self.where!r}")
+        return self
+
+
+def act(fault: Fault, world: Any, comes: bool) -> None:
+    """Let a fault come or go."""
+    KINDS[fault.where][fault.kind](world, fault, comes)
