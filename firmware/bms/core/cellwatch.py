@@ -33,7 +33,7 @@ _MEAN_UV = const(7)
 
 _SPREAD_AFTER_MS = const(5000)  # current gone this long: drops over R0 and R1 are too
 _SAG_AFTER_MS = const(60000)  # polarisation of unequal cells has mostly decayed
-_STEADY_NEED_MS = const(400)  # cells, stack and current may be scans apart: 3 x 63 ms and a tick
+_STEADY_NEED_MS = const(500)  # a stack voltage of a BQ76952 is up to 397 ms old, and a tick
 _LOOK_MS = const(1000)
 _LOOK_AGAIN_MS = const(3000)  # an older look is too old: voltage has drifted
 _MARGIN_UV = const(40000)  # slow polarisation in 3 s, and the converter
