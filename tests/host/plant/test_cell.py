@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from solidbms.plant.cell import KELVIN, CellData, Cells, load_cell
 
 CELLS = Path(__file__).parents[3] / "boards" / "cells"
-NAMES = ["lg_hg2", "solid_state_15ah"]
+NAMES = ["lg_hg2", "solid_state_15ah", "a123_26650"]
 
 
-def plain(**changes: object) -> CellData:
+def plain(ocv: dict[str, object] | None = None, **changes: object) -> CellData:
     """A cell with constant parameters, so that the answers are formulas."""
     flat = {"soc": [0.0, 1.0], "temp_c": [25.0]}
     r = {"r0_ohm": [[0.02, 0.02]], "r1_ohm": [[0.01, 0.01]], "r2_ohm": [[0.03, 0.03]]}
@@ -24,7 +24,7 @@ def plain(**changes: object) -> CellData:
         {
             "name": "plain",
             "capacity": {"ah": 2.0},
-            "ocv": {"soc": [0.0, 1.0], "v": [3.0, 4.0]},
+            "ocv": {"soc": [0.0, 1.0], "v": [3.0, 4.0]} | (ocv or {}),
             "resistance": flat | r | taus,
             "thermal": thermal | changes,
         }
@@ -34,7 +34,8 @@ def plain(**changes: object) -> CellData:
 def exact_v(cell: CellData, plant: Cells, current_a: float) -> np.ndarray:
     """Terminal voltage with the parameters looked up in the tables at the present state."""
     r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0] * plant.r_scale
-    return cell.ocv_v(plant.soc) + r0 * current_a + plant.v1_v + plant.v2_v
+    ocv_v = cell.ocv_v(plant.soc, plant.temp_c, plant.branch)
+    return ocv_v + r0 * current_a + plant.v1_v + plant.v2_v
 
 
 steps = st.lists(
@@ -149,3 +150,44 @@ def test_the_tables_mean_what_they_say() -> None:
     np.testing.assert_allclose(plant.ocv_v, cell.ocv_v(plant.soc), rtol=0, atol=1e-12)
     r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0]
     np.testing.assert_allclose(plant.r0_ohm, r0, rtol=1e-12)
+
+
+def test_hysteresis_is_a_play_that_turns_anywhere() -> None:
+    """2 Ah, 40 mV half distance, from branch to branch over 10 % SoC: 0.2 Ah."""
+    gap = {"hysteresis_v": [0.04, 0.04], "hysteresis_soc": 0.1}
+    plant = Cells(plain(gap), soc=0.5)
+    plant.branch[...] = -1.0
+    plant.refresh()
+    middle = plain()
+
+    def off_mv() -> float:
+        return 1e3 * float((plant.ocv_v - middle.ocv_v(plant.soc))[0, 0])
+
+    assert off_mv() == pytest.approx(-40)
+    for ah, expected_mv in ((0.05, -20), (-0.025, -30), (0.025, -20), (0.1, 20), (0.1, 40)):
+        plant.step(ah, 3600.0, 25.0)
+        assert off_mv() == pytest.approx(expected_mv)
+    plant.step(1.0, 1800.0, 25.0)  # beyond the branch there is no more of it
+    plant.step(-0.1, 3600.0, 25.0)
+    assert off_mv() == pytest.approx(0, abs=1e-9)
+
+
+def test_a_pulse_within_the_play_leaves_no_trace() -> None:
+    """What a drive cycle does: charge pulses do not pull the cell off its discharge branch."""
+    gap = {"hysteresis_v": [0.04, 0.04], "hysteresis_soc": 0.1}
+    plant = Cells(plain(gap), soc=0.5)
+    plant.branch[...] = -1.0
+    for _ in range(50):
+        plant.step(5.0, 10.0, 25.0)
+        plant.step(-5.0, 11.0, 25.0)
+    assert plant.branch[0, 0] == pytest.approx(-1.0)
+
+
+def test_ocv_follows_temperature_as_far_as_the_table_of_r() -> None:
+    cell = load_cell(CELLS / "a123_26650.toml")
+    assert cell.ocv_v_per_k.any() and cell.has_hysteresis
+    k = int(np.argmax(np.abs(cell.ocv_v_per_k)))
+    soc, per_k, v = cell.ocv_soc[k], cell.ocv_v_per_k[k], cell.ocv_table_v[k]
+    plant = Cells(cell, 1, 3, soc=soc, temp_c=[[15.0, 45.0, 70.0]])
+    expected_v = [v - 10 * per_k, v + 20 * per_k, v + 20 * per_k]
+    np.testing.assert_allclose(plant.ocv_v[0], expected_v, rtol=0, atol=1e-9)
