@@ -213,7 +213,7 @@ def _measuring(s: Settings) -> dict[str, int]:
     return {
         # Never asleep: scans would be seconds apart. TS2 as a thermistor wants SHUT_TS2.
         "Power Config": 0x2880 | 0x1000 * (s.temps > 1),
-        "Comm Type": m.COMM_I2C_FAST_CRC if s.crc else 0,
+        "Comm Type": m.COMM_I2C_FAST_CRC if s.crc else m.COMM_I2C_FAST,
         # Fresh readings show here; a fault shows as long as it stands.
         "Default Alarm Mask": m.SSBC | m.SSA | m.ALARM_PF | m.FULLSCAN | m.ADSCAN,
         **{f"{name} Pin Config": value for name, value in pins.items()},
@@ -222,6 +222,7 @@ def _measuring(s: Settings) -> dict[str, int]:
         "Cell Open-Wire Check Time": delay_s(s.wire_check_s).code,
         "Balancing Configuration": 0,  # the firmware chooses the cells
         "Max Internal Temp": over_c(s.balance_die_c).code,
+        "Cell Balance Interval": 60,  # s that the chip goes on bleeding unasked
         "Cell Balance Max Cells": s.balance_cells,
     }
 

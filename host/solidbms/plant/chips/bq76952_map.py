@@ -51,7 +51,7 @@ FET_EN = 0x10  # of Manufacturing Status
 # Comm Type, TRM 13.3: those with a CRC. The plain BQ76952 powers up without one, other versions
 # with (data sheet SLUSE13B, device comparison table).
 COMM_CRC = (0x11, 0x12)
-COMM_I2C_FAST_CRC = 0x12
+COMM_I2C_FAST, COMM_I2C_FAST_CRC = 0x08, 0x12
 
 
 class Row(NamedTuple):
