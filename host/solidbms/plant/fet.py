@@ -1,7 +1,8 @@
 """Charge and discharge MOSFET in series, back to back. Charge current is positive.
 
 Each blocks one direction only: past a FET that is off, current of the other direction still flows
-through the body diode. High or low side makes no difference here.
+through the body diode. High or low side makes no difference here. Beside each may lie a small FET
+with a resistor: pre-discharge fills what hangs on the terminals, pre-charge lifts an empty cell.
 """
 
 from dataclasses import dataclass, field
@@ -32,15 +33,28 @@ class Fet:
 
 @dataclass
 class FetPair:
-    """The pack's switch. rds_on_ohm: of each channel; diode_v: drop of each body diode."""
+    """The pack's switch. rds_on_ohm: of each channel; diode_v: drop of each body diode;
+    pre_discharge_ohm, pre_charge_ohm: small FET and its resistor."""
 
     rds_on_ohm: float = 0.005
     diode_v: float = 0.7
     charge: Fet = field(default_factory=Fet)
     discharge: Fet = field(default_factory=Fet)
+    pre_discharge: Fet = field(default_factory=Fet)
+    pre_charge: Fet = field(default_factory=Fet)
+    pre_discharge_ohm: float = 100.0
+    pre_charge_ohm: float = 100.0
+
+    @property
+    def ways(self) -> tuple[bool, bool, bool, bool]:
+        """What conducts: charge, discharge, pre-discharge, pre-charge."""
+        return self.charge.on, self.discharge.on, self.pre_discharge.on, self.pre_charge.on
+    # Small ones with a resistor, beside the two: they bring up the terminals or an empty cell.
+    pre_discharge: Fet = field(default_factory=Fet)
+    pre_charge: Fet = field(default_factory=Fet)
 
     def conducts(self, current_sign: float) -> bool:
-        """Whether current of this sign can flow; for 0, whether any can."""
+        """Whether current of this sign can flow past the large FETs; for 0, whether any can."""
         if current_sign > 0:
             return self.charge.on
         if current_sign < 0:

@@ -68,3 +68,13 @@ def test_whatever_flows_heats(charge, discharge, want_a):
     assert switch.loss_w(current_a) >= 0.0
     assert switch.conducts(1) == charge.on
     assert switch.conducts(-1) == discharge.on
+
+
+def test_small_fets_lie_beside_the_large_ones():
+    switch = pair(False, False)
+    switch.pre_discharge.gate = True
+    assert switch.ways == (False, False, True, False)
+    assert not switch.conducts(0)
+    switch.pre_charge.fault = "welded"
+    switch.pre_discharge.fault = "open"
+    assert switch.ways == (False, False, False, True)
