@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import model_validator
 
-from solidbms.model import Model, Name
+from solidbms.model import Model, Name, NonNegative
 
 if TYPE_CHECKING:
     from solidbms.scenario import FaultUse
@@ -157,6 +157,22 @@ KINDS: dict[str, dict[str, Act]] = {
 }
 
 
+class Single(Model):
+    """`[single]` of a fault file: what the single-fault campaign may expect of it.
+
+    not_covered: why nothing tells in a condition ("rest", "cold", "load hot"; "all": in none).
+    """
+
+    row: str  # of the list of single faults, docs/safety.md
+    by: list[str] = []  # rules: one of them must act
+    detect_s: NonNegative = 0.0  # until their signal shows it; their promise comes on top
+    steps: int = 0  # of the load's current, that it takes to show
+    opening: bool = False  # shows only once the gates have been told to open
+    one: bool = True  # one of the cells or sensors, drawn by lot; else all of them
+    onset_s: NonNegative = 30.0
+    not_covered: dict[str, str] = {}
+
+
 class FaultFile(Model):
     """hil/faults/NAME.toml: what breaks and how."""
 
@@ -166,6 +182,7 @@ class FaultFile(Model):
     kind: str
     value: float = 0.0
     index: int | None = None  # which cell or sensor, from 0; all of them where it is not said
+    single: Single | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> FaultFile:

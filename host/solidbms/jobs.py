@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from solidbms.packc import compile_pack
+from solidbms.faults import FaultFile
+from solidbms.packc import Compiled, compile_pack
 from solidbms.plant.drive import Drive
 from solidbms.run import Job
-from solidbms.scenario import load_scenario
+from solidbms.scenario import FaultUse, Scenario, load_scenario
 from solidbms.world import World
 
 
 def scenario_job(name: str, seed: int = 0) -> Job:
     """Return the job of a scenario; BadInput for a bad scenario, fault, pack or cell."""
     scenario, faults, _ = load_scenario(name)
-    compiled = compile_pack(scenario.pack)
+    return job_of(scenario, faults, seed, compile_pack(scenario.pack))
+
+
+def job_of(
+    scenario: Scenario, faults: list[tuple[FaultUse, FaultFile]], seed: int, compiled: Compiled
+) -> Job:
+    """Return the job of a scenario that was read, or made up; BadInput as above."""
     start = scenario.start
     world = World(
         compiled.file,
