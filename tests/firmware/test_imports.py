@@ -16,8 +16,12 @@ ALLOWED = {
     "firmware/bms/core": CORE,
     "firmware/bms/drivers/front.py": (*CORE, "bms.drivers"),  # picks one of them
     # One chip whose driver is more than a file.
-    **{f"firmware/bms/drivers/bq76952{x}.py": (*CORE, "bms.drivers.bq76952_link",
-       "bms.drivers.bq76952_setup") for x in ("", "_setup")},
+    "firmware/bms/drivers/bq76952.py": (
+        *CORE,
+        *(f"bms.drivers.bq76952_{part}" for part in ("link", "scan", "setup")),
+    ),
+    "firmware/bms/drivers/bq76952_scan.py": (*CORE, "bms.drivers.bq76952_link"),
+    "firmware/bms/drivers/bq76952_setup.py": (*CORE, "bms.drivers.bq76952_link"),
     "firmware/bms/drivers": CORE,
     "firmware/bms/links": (*CORE, "bms.links"),
     "firmware/bms": (*CORE, "bms.mailbox"),  # the loop and what stands beside it

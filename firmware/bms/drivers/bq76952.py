@@ -19,30 +19,21 @@ Source: TI's data sheet SLUSE13B and technical reference manual SLUUBY2B ("TRM")
   the chip wants, its body diode protection too. FET_ENABLE waits for open gates.
 """
 
-from array import array
-
 from bms.compat import const
 from bms.core import frame as F
 from bms.core.fixed import TICKS_MAX, clamp, ticks_diff
 from bms.drivers.bq76952_link import BAD_CRC, SUBCOMMAND, Block, Link
-from bms.drivers.bq76952_setup import POR, Setup
+from bms.drivers.bq76952_scan import FULLSCAN, Scan
+from bms.drivers.bq76952_setup import CFGUPDATE, POR, Setup
 
 # Registers and subcommands, TRM chapter 12.
 _CONTROL_STATUS = const(0x00)  # then Safety Alert and Status A, B, C
-_CELL_1 = const(0x14)  # 16 cells, Stack, PACK, LD, CC2 Current
-_CURRENT = const(0x3A)
-_ALARM_STATUS = const(0x62)
-_INT_TEMP = const(0x68)  # then CFETOFF to DDSG
 _FET_STATUS = const(0x7F)
 _DASTATUS6 = const(0x0076)
 _CB_ACTIVE_CELLS = const(0x0083)
 _LOAD_DETECT_ON = const(0x009E)
 _LOAD_DETECT_OFF = const(0x009F)
-_PIN_CONFIGS = const(0x92FA)  # data memory: CFETOFF to DDSG, one byte each
-_VCELL_MODE = const(0x9304)
 
-_ADSCAN = const(0x0002)
-_FULLSCAN = const(0x0080)
 _FAULTS = const(0xE000)  # SSBC, SSA, PF
 _SCD = const(0x400080)  # SCD in A, SCDL in C
 _PF = const(0x1000)  # Battery Status: a permanent fail stands
@@ -61,16 +52,7 @@ AGE_CURRENT_MS = 7  # CC2: 3 ms, begun before, shown for one more
 AGE_FET_MS = 10  # FET Status and Safety Status follow the event at once
 CHARGE_MS = 250  # the passed charge moves in steps of this length
 
-_STALE_MS = const(250)  # four scans
-_FULL_STALE_MS = const(1000)
 _LOAD_GONE_CV = const(400)  # LD, 10 mV: above 4 V nothing pulls it down (TRM, load detect)
-_CV_UV = const(10000)  # user unit of voltage: `DA Configuration` as the pack writes it
-_COLD = const(2281)  # 0.1 K, -45 degC: below, and above 150 degC, a sensor is open or shorted
-_HOT = const(4231)
-_ZERO_MDEGC = const(273150)
-_PIN_CELL = const(0x07)  # a pin's configuration: thermistor of a cell
-_PIN_FET = const(0x0F)
-_PIN_KIND = const(0x0F)
 
 _CHARGE_MASK = const(0xFFFFFFF)  # 28 bits of charge in 2^-17 userAh, see CHARGE_SHIFT on the host
 _CHARGE_HALF = const(0x8000000)
@@ -96,38 +78,20 @@ class Bq76952:
         address = pack.chip_address
         self.link = Link(i2c, address)
         self.setup = Setup(self.link, pack)
+        self.scan = Scan(self.link, self.setup, pack)
         self._passed = Block(address, SUBCOMMAND, 14)
-        self._alarm = Block(address, _ALARM_STATUS, 2)
-        self._set = Block(address, _CELL_1, 40)
-        self._cc2 = Block(address, _CURRENT, 2)
-        self._temps = Block(address, _INT_TEMP, 20)
         self._safety = Block(address, _CONTROL_STATUS, 8)
         self._fets = Block(address, _FET_STATUS, 1)
         self.link.prepare(4)
         self._balance = bytearray(4)
-        mask = self.setup.value(_VCELL_MODE, 0) | self.setup.value(_VCELL_MODE + 1, 0) << 8
-        self._inputs = bytes([k for k in range(16) if mask >> k & 1])
-        self._sensors = bytes(self._pins(_PIN_CELL))
-        self._fet_sensor = bytes(self._pins(_PIN_FET))
-        # The last whole set: cells, stack and terminals; the last temperatures.
-        self._uv = array("i", [0] * (len(self._inputs) + 2))
-        self._mdegc = array("i", [0] * (pack.temps + 2))
-        self._temps_ok = 0
         self._asked = 0  # cells to bleed, by input
         self._told = -1
         self._told_ms = 0
         self._turn = 0
         self._forget()
 
-    def _pins(self, kind):
-        # Which pins carry a thermistor of this kind: their place among the temperatures.
-        setup = self.setup
-        return [k + 1 for k in range(9) if setup.value(_PIN_CONFIGS + k, 0) & _PIN_KIND == kind]
-
     def _forget(self):
-        self._scanned = self._full = False  # a whole set, all of it, was seen
-        self._scan_ms = self._full_ms = 0
-        self._ld_cv = self._code = 0
+        self.scan.begin()
         self._based = False  # `_charge` is a reading of this chip life
         self._charge = self._owed = self._rest = 0
         self._seconds = self._time_ms = 0
@@ -136,9 +100,9 @@ class Bq76952:
     def balance(self, mask):
         """Bleed these cells (bit k: cell k) until told otherwise; 0 for none."""
         inputs = 0
-        for k in range(len(self._inputs)):
+        for k in range(len(self.scan.inputs)):
             if mask >> k & 1:
-                inputs |= 1 << self._inputs[k]
+                inputs |= 1 << self.scan.inputs[k]
         self._asked = inputs
 
     def read(self, frame):
@@ -151,7 +115,9 @@ class Bq76952:
                 self._forget()
                 self.link.ask(_DASTATUS6)
         except OSError as error:
-            if error is BAD_CRC and self.ready:
+            if not self.ready:
+                self.setup.begin()
+            elif error is BAD_CRC:
                 self._doubt()
         if self.ready:
             frame.v[F.FLAGS] |= F.CHIP_OK
@@ -182,9 +148,7 @@ class Bq76952:
         link.read(self._passed)
         passed = link.word(self._passed, 0) == _DASTATUS6
         looking = self._errand(now)
-        alarm = self._scan(now)
-        if alarm & _FULLSCAN:
-            link.read(self._temps)
+        alarm = self.scan.look(now)
         link.read(self._safety)
         link.read(self._fets)
         if looking and not self.setup.same():
@@ -195,13 +159,14 @@ class Bq76952:
         # Last, so that it speaks for all that was read. From here on nothing can fail: a Frame is
         # filled whole or not at all.
         status = link.word(self.setup.status, 0)
-        if status & POR:
+        if status & (POR | CFGUPDATE):
             self._lost()
             return
-        if alarm & _FULLSCAN:
-            self._take_temps(now)
+        if alarm & FULLSCAN:
+            self.scan.take_temps(now)
         self._show_state(f, alarm, status)
-        self._show_readings(frame, now)
+        if self.scan.show(frame, now) and self._unloaded():
+            f[F.FLAGS] |= F.LOAD_GONE
         if passed:
             self._hand_on(f)
 
@@ -233,70 +198,6 @@ class Bq76952:
                 link.ask(_LOAD_DETECT_ON)
         return False
 
-    def _scan(self, now):
-        # Returns the alarms that were latched. Only what was seen is cleared.
-        link = self.link
-        link.read(self._alarm)
-        alarm = link.word(self._alarm, 0)
-        if alarm:
-            link.put_word(_ALARM_STATUS, alarm)
-        if not alarm & _ADSCAN:
-            link.read(self._cc2)
-            self._code = link.word(self._cc2, 0)
-            return alarm
-        for _ in range(2):
-            link.read(self._set)
-            link.read(self._alarm)
-            again = link.word(self._alarm, 0) & (_ADSCAN | _FULLSCAN)
-            if not again & _ADSCAN:
-                self._take_set(now)
-                break
-            # Of two scans: read again, the next one is 60 ms away.
-            link.put_word(_ALARM_STATUS, again)
-            alarm |= again
-        self._code = link.word(self._set, _CURRENT - _CELL_1)
-        return alarm
-
-    def _take_set(self, now):
-        b = self._set.b
-        shift = self.link.shift
-        step = 1 << shift
-        uv = self._uv
-        n = 0
-        for k in self._inputs:
-            at = k << shift + 1
-            mv = b[at] | b[at + step] << 8
-            uv[n] = (mv - 65536 if mv > 32767 else mv) * 1000
-            n += 1
-        link = self.link
-        uv[n] = link.word(self._set, 32) * _CV_UV
-        uv[n + 1] = link.word(self._set, 34) * _CV_UV
-        self._ld_cv = link.word(self._set, 36)
-        self._scanned = True
-        self._scan_ms = now
-
-    def _take_temps(self, now):
-        # All pins take part in a full scan. Cells first, then FETs, then the die.
-        ok = 0
-        n = 0
-        mdegc = self._mdegc
-        for k in self._sensors:
-            if n < len(mdegc) - 2:
-                ok |= self._take_temp(n, k) << n
-                n += 1
-        n = len(mdegc) - 2
-        for k in self._fet_sensor:
-            ok |= self._take_temp(n, k) << n
-        ok |= self._take_temp(n + 1, 0) << n + 1
-        self._temps_ok = ok
-        self._full = True
-        self._full_ms = now
-
-    def _take_temp(self, n, k):
-        code = self.link.word(self._temps, 2 * k)
-        self._mdegc[n] = code * 100 - _ZERO_MDEGC
-        return 1 if _COLD <= code <= _HOT else 0
-
     def _show_state(self, f, alarm, status):
         link = self.link
         b = self._safety.b
@@ -317,38 +218,12 @@ class Bq76952:
             flags |= F.DSG_SHOWN
         if fets & _ON_PDSG:
             flags |= F.PRE_SHOWN
-        if not fets & (_ON_DSG | _ON_PDSG) and b[0] & _LD_ON and self._ld_cv >= _LOAD_GONE_CV:
-            flags |= F.LOAD_GONE
         f[F.FLAGS] |= flags
 
-    def _show_readings(self, frame, now):
-        f = frame.v
-        # All of a set was measured, and the chip measures on.
-        if not self._scanned or ticks_diff(now, self._scan_ms) > _STALE_MS or not self._full:
-            return
-        uv = self._uv
-        n = len(uv) - 2
-        for k in range(n):
-            f[F.CELL0 + k] = uv[k]
-        f[F.PACK_UV] = uv[n]
-        f[F.OUT_UV] = uv[n + 1]
-        code = self._code - 65536 if self._code > 32767 else self._code
-        f[F.CURRENT_UA] = code * self.pack.ua_num // self.pack.ua_den
-        flags = F.VOLT_OK | F.CURRENT_OK | F.OUT_OK
-        if ticks_diff(now, self._full_ms) <= _FULL_STALE_MS:
-            mdegc = self._mdegc
-            ok = self._temps_ok
-            temps = len(mdegc) - 2
-            for k in range(temps):
-                f[frame.temp0 + k] = mdegc[k]
-            flags |= (ok & (1 << temps) - 1) * F.TEMP_OK
-            if ok >> temps & 1:
-                f[F.FET_MDEGC] = mdegc[temps]
-                flags |= F.FET_TEMP_OK
-            if ok >> temps + 1 & 1:
-                f[F.BOARD_MDEGC] = mdegc[temps + 1]
-                flags |= F.BOARD_TEMP_OK
-        f[F.FLAGS] |= flags
+    def _unloaded(self):
+        # Nothing feeds the terminals but the chip's small current, and they are up all the same.
+        feeds = self._fets.b[0] & (_ON_DSG | _ON_PDSG)
+        return self._safety.b[0] & _LD_ON and not feeds and self.scan.ld_cv >= _LOAD_GONE_CV
 
     def _hand_on(self, f):
         # Bytes: integer and fraction of userAh, each 4, then seconds (TRM 4.6, DASTATUS6).

@@ -117,12 +117,13 @@ def delay_s(asked: float) -> Applied:
 def user_ma(full_a: float) -> float:
     """Return the finest unit of current, mA, in which `full_a` still fits 16 bits.
 
-    It is the unit of CC2 Current and of the accumulated charge (DA Configuration, userA).
+    It is the unit of CC2 Current and of the accumulated charge (DA Configuration, userA): 1 or
+    10 mA; the firmware's 31 bits end where 100 mA would be needed.
     """
-    for unit in m.USER_MA[1:]:
+    for unit in m.USER_MA[1:3]:
         if full_a * 1000 <= unit * _CODE_MAX:
             return unit
-    raise ValueError(f"up to {_CODE_MAX * m.USER_MA[-1] / 1000:g} A is valid, not {full_a:g}")
+    raise ValueError(f"up to {_CODE_MAX / 100:g} A is valid, not {full_a:g}")
 
 
 def ua_per_code(unit_ma: float) -> Fraction:

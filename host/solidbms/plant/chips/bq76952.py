@@ -15,13 +15,22 @@ Simplified, beside what those files say:
 """
 
 import struct
+from typing import Any
 
 from solidbms.plant.chips import bq76952_map as m
-from solidbms.plant.chips.bq76952_commands import TWICE_US, Commands
+from solidbms.plant.chips.bq76952_commands import EVENTS, TWICE_US, Commands
 from solidbms.plant.chips.bq76952_guard import Guard, Inputs
 from solidbms.plant.chips.bq76952_scan import Scan
 
 _SLEEP_AFTER_US = 1_000_000
+
+
+def _of_scan(name: str) -> Any:
+    """Return a property that is the scan's."""
+    return property(
+        lambda self: getattr(self.scan, name),
+        lambda self, value: setattr(self.scan, name, value),
+    )
 
 
 class Bq76952(Commands):
@@ -33,8 +42,8 @@ class Bq76952(Commands):
 
     Faults: `open_wire` (sense lines, 0 is VC0, `cells` the top one, which do not reach the chip),
     `frozen` (names out of `bq76952_scan.FREEZABLE`), `cell_gain` (drift of the cell ADC, not of
-    the stack's divider), `cell_offset_v` (by cell), `upset`, `power_on_reset`, and `mute` (no
-    acknowledge). Outputs: `chg_driven`, `dsg_driven`, `pchg_driven`, `pdsg_driven`, `bleeding`
+    the stack's divider), `cell_offset_v` (by cell), `number` (another chip's), `upset`,
+    `power_on_reset`, and `mute` (no acknowledge). Outputs: `chg_driven`, `dsg_driven`, `pchg_driven`, `pdsg_driven`, `bleeding`
     (mask by cell), `bleed_share`, `load_pullup`, `alert_active`.
     """
 
@@ -59,18 +68,10 @@ class Bq76952(Commands):
 
     # Faults of what it measures.
 
-    frozen = property(lambda self: self.scan.frozen)
-    open_wire = property(lambda self: self.scan.open_wire)
-    cell_offset_v = property(lambda self: self.scan.cell_offset_v)
-
-    @property
-    def cell_gain(self) -> float:
-        """Drift of the cell ADC's reference, 1 for none."""
-        return self.scan.cell_gain
-
-    @cell_gain.setter
-    def cell_gain(self, value: float) -> None:
-        self.scan.cell_gain = value
+    frozen = _of_scan("frozen")
+    open_wire = _of_scan("open_wire")
+    cell_offset_v = _of_scan("cell_offset_v")
+    cell_gain = _of_scan("cell_gain")
 
     def power_on_reset(self) -> None:
         """All settings lost, FETs off, the CRC as this version comes, measuring begins anew."""
@@ -113,6 +114,7 @@ class Bq76952(Commands):
         sensors = [(name, get(f"{name} Pin Config")) for name in m.PINS]
         self.cell_sensors = [name for name, config in sensors if config & 0x0F == 0x07]
         self.fet_sensors = [name for name, config in sensors if config & 0x0F == 0x0F]
+        self.guard.watch(self.cell_sensors, self.fet_sensors)
         self._plain = self.inputs == tuple(self.scan.used)
         self.show()
 
@@ -174,10 +176,10 @@ class Bq76952(Commands):
         scan.current(shunt_v)
         guard = self.guard
         if self.status & (m.SLEEP_EN | m.SLEEPING):
-            self._sleep(span_us, shunt_v, cells_v)
+            self._sleep(span_us, shunt_v)
         events = scan.run(now_us, pack_v, ld_v, die_c)
         if events:
-            self._scanned(events, ld_v)
+            self._scanned(events)
         if self._plain and not scan.drift_v:
             high, low, stack_v = max(cells_v), min(cells_v), sum(cells_v)
         else:
@@ -196,7 +198,8 @@ class Bq76952(Commands):
         )
         if self.balancing:
             self._balance(span_us, die_c)
-        self.show()
+        if self._state() != self.shown:
+            self.show()
 
     def rest(self) -> None:
         """Neither measure nor protect nor drive."""
@@ -206,21 +209,19 @@ class Bq76952(Commands):
         self.balancing = 0
         self.show()
 
-    def _scanned(self, events: int, ld_v: float) -> None:
+    def _scanned(self, events: int) -> None:
         self.guard.running = True
         self.alarm_raw |= events | m.INITCOMP
         self.alarm |= events & self.alarm_enable
         if events & m.FULLSCAN:
-            self.guard.temperatures(self.scan.temps_k, self.cell_sensors, self.fet_sensors)
-            control = m.LD_ON if self.guard.pulls else 0
-            self.ram[m.CONTROL_STATUS] = control
+            self.guard.temperatures(self.scan.temps_k)
+            self.ram[m.CONTROL_STATUS] = m.LD_ON if self.guard.pulls else 0
 
     def show(self) -> None:
         """Faults, FETs and alarms into their registers."""
         ram, guard = self.ram, self.guard
-        status, alerts = guard.status, guard.alerts
-        raw = self.alarm_raw & (m.ADSCAN | m.FULLSCAN | m.INITCOMP | m.INITSTART)
-        fets = guard.fets
+        status, alerts, fets = guard.status, guard.alerts, guard.fets
+        raw = self.alarm_raw & (EVENTS | m.INITCOMP | m.INITSTART | m.WAKE)
         if not fets & m.CHG_FET:
             raw |= m.XCHG
         if not fets & m.DSG_FET:
@@ -234,30 +235,29 @@ class Bq76952(Commands):
         if alerts & self._alert_masks:
             raw |= m.MSK_SFALERT
         self.alarm_raw = raw
-        # Scans are events: their raw bits stay set, the latched ones come with each.
-        alarm = self.alarm | raw & self.alarm_enable & ~(m.ADSCAN | m.FULLSCAN)
-        self.alarm = alarm
-        battery = self.status & ~(m.SS | m.PCHG_MODE | m.CFGUPDATE)
+        self.alarm |= raw & self.alarm_enable & ~EVENTS
+        battery = self.status
         if status:
             battery |= m.SS
         if guard.precharging:
             battery |= m.PCHG_MODE
         if self.updating:
             battery |= m.CFGUPDATE
-        ram[m.SAFETY_ALERT_A : m.SAFETY_STATUS_C + 1] = bytes(
-            (
-                alerts & 0xFF, status & 0xFF, alerts >> 8 & 0xFF, status >> 8 & 0xFF,
-                alerts >> 16, status >> 16,
-            )
+        struct.pack_into(
+            "<6B", ram, m.SAFETY_ALERT_A, alerts & 0xFF, status & 0xFF, alerts >> 8 & 0xFF,
+            status >> 8 & 0xFF, alerts >> 16, status >> 16,
         )  # fmt: skip
-        ram[m.BATTERY_STATUS] = battery & 0xFF
-        ram[m.BATTERY_STATUS + 1] = battery >> 8
-        ram[m.ALARM_STATUS : m.ALARM_ENABLE + 2] = struct.pack(
-            "<HHH", alarm, raw, self.alarm_enable
-        )
+        struct.pack_into("<H", ram, m.BATTERY_STATUS, battery)
+        struct.pack_into("<HHH", ram, m.ALARM_STATUS, self.alarm, raw, self.alarm_enable)
         ram[m.FET_STATUS] = fets | (m.ALRT_PIN if self.alert_active else 0)
+        self.shown = self._state()
 
-    def _sleep(self, span_us: int, shunt_v: float, cells_v) -> None:
+    def _state(self) -> tuple[int, ...]:
+        """All that `show` shows."""
+        guard = self.guard
+        return guard.status, guard.alerts, guard.fets, self.balancing, self.alarm, self.status
+
+    def _sleep(self, span_us: int, shunt_v: float) -> None:
         guard, get = self.guard, self.guard.get
         ma = abs(shunt_v) * self.scan.user_per_v * m.USER_MA[get("DA Configuration") & 3]
         if self.status & m.SLEEPING:

@@ -29,6 +29,10 @@ class Bus:
 
     def __init__(self, address: int) -> None:
         self.address = address
+        # CRC of what precedes the first data byte, by register: of a read, of a write.
+        w, r = address << 1, address << 1 | 1
+        self._read_seeds = [m.crc8(bytes((w, register, r))) for register in range(256)]
+        self._write_seeds = [m.crc8(bytes((w, register))) for register in range(256)]
         self.ram = bytearray(128)
         self.mute = False
         self._now_us = 0
@@ -70,13 +74,14 @@ class Bus:
         if not self.crc_on:
             return bytes(ram[register : register + length]).ljust(length, b"\0")
         count = length + 1 >> 1
-        data = ram[register : register + count].ljust(count, b"\0")
+        data = ram[register : register + count]
+        if len(data) < count:
+            data = data.ljust(count, b"\0")
         out = bytearray(2 * count)
         out[0::2] = data
         out[1::2] = data.translate(m.CRC8)
-        address = self.address << 1
-        out[1] = m.crc8(bytes((address, register, address | 1, data[0])))
-        return bytes(out[:length])
+        out[1] = m.CRC8[self._read_seeds[register] ^ data[0]]
+        return bytes(out) if length == 2 * count else bytes(out[:length])
 
     def write(self, register: int, data: bytes) -> None:
         """Take bytes from the bus, with their check bytes where the CRC is on.
@@ -88,7 +93,7 @@ class Bus:
         if not self.crc_on:
             self._take(register, data)
             return
-        seed = m.crc8(bytes((self.address << 1, register)))
+        seed = self._write_seeds[register]
         plain = bytearray()
         sound = True
         for k in range(0, len(data) - 1, 2):

@@ -7,6 +7,7 @@ from solidbms.plant.chips.bq76952_bus import Bus
 from solidbms.plant.chips.bq76952_guard import Guard
 from solidbms.plant.chips.bq76952_scan import Scan
 
+EVENTS = m.ADSCAN | m.FULLSCAN  # raw they stay set, latched they come with each scan
 TWICE_US = 4_000_000  # DEEPSLEEP and SHUTDOWN want to be sent twice within
 _FETS_OFF = {m.DSG_PDSG_OFF: 0xC, m.CHG_PCHG_OFF: 3, m.ALL_FETS_OFF: 0xF}
 _TESTS = {
@@ -26,6 +27,7 @@ class Commands(Bus):
     updating: bool
     deep: bool
     alarm: int
+    alarm_raw: int
     alarm_enable: int
     balancing: int
     balance_us: int
@@ -34,7 +36,9 @@ class Commands(Bus):
     fet_sensors: list[str]
     default_crc: bool
     swaps_on_exit: bool
+    shown: tuple[int, ...]
     refused = 0
+    number = m.NUMBER  # what DEVICE_NUMBER answers
 
     def power_on_reset(self) -> None:
         """Begin anew with every setting lost."""
@@ -61,7 +65,7 @@ class Commands(Bus):
                 "<iII", passed >> 32, passed & 0xFFFFFFFF, self.scan.seconds
             ) + bytes(20)
         if number == m.DEVICE_NUMBER:
-            return struct.pack("<H", m.NUMBER)
+            return struct.pack("<H", self.number)
         if number == m.FW_VERSION:
             return bytes.fromhex("769500360001")  # device, version and build, as big-endian words
         if number == m.MANUFACTURING_STATUS:
@@ -166,8 +170,10 @@ class Commands(Bus):
 
     def alarms(self, clear: int) -> None:
         """Clear latched alarms; what still stands latches again."""
-        self.alarm &= ~clear
-        self.show()
+        self.alarm = self.alarm & ~clear | self.alarm_raw & self.alarm_enable & ~EVENTS
+        self.ram[m.ALARM_STATUS] = self.alarm & 0xFF
+        self.ram[m.ALARM_STATUS + 1] = self.alarm >> 8
+        self.shown = ()
 
     def enable_alarms(self, mask: int) -> None:
         """Take a new mask of what is latched."""

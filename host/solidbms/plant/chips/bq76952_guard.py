@@ -14,6 +14,15 @@ from typing import NamedTuple
 from solidbms.plant.chips import bq76952_map as m
 
 ROUND_US = 250_000
+TEMPERATURES = (
+    ("OTC", m.OTC),
+    ("OTD", m.OTD),
+    ("OTF", m.OTF),
+    ("OTINT", m.OTINT),
+    ("UTC", m.UTC),
+    ("UTD", m.UTD),
+    ("UTINT", m.UTINT),
+)
 LOAD_GONE_V = 4.0  # at LD, TRM load detect
 _S = 1_000_000
 
@@ -87,14 +96,8 @@ class Guard:
             Limit(m.OCD2, steps("OCD2 Delay"), recovery_us),
             Limit(m.SCD, (get("SCD Delay") - 1) * m.SCD_STEP_US, get("SCD Recovery Time") * _S),
             Limit(m.OCD3, get("OCD3 Delay") * _S, recovery_us),
-            *[
-                Limit(bit, get(f"{name} Delay") * _S, recovery_us)
-                for bit, name in (
-                    (m.OTC, "OTC"), (m.OTD, "OTD"), (m.OTF, "OTF"), (m.OTINT, "OTINT"),
-                    (m.UTC, "UTC"), (m.UTD, "UTD"), (m.UTINT, "UTINT"),
-                )
-            ],
-        ]  # fmt: skip
+            *[Limit(bit, get(f"{name} Delay") * _S, recovery_us) for name, bit in TEMPERATURES],
+        ]
         self.limits = [limit for limit in self.limits if limit.bit & self.enabled]
         self.cov_v = get("COV Threshold") * m.CELL_STEP_V
         self.cuv_v = get("CUV Threshold") * m.CELL_STEP_V
@@ -132,26 +135,34 @@ class Guard:
             (v for bit, v in self._ocd_v.items() if on & bit), default=inf
         )
 
-    def temperatures(self, temps_k: dict[str, int], cells: list[str], fets: list[str]) -> None:
-        """Judge a full scan's readings (0.1 K)."""
+    def watch(self, cells: list[str], fets: list[str]) -> None:
+        """Take over which pins measure cells and which FETs; the die is "die"."""
         get = self.get
         groups = {"OTC": cells, "OTD": cells, "UTC": cells, "UTD": cells, "OTF": fets}
-        self.hot = self.cooled = 0
-        for name, bit in (
-            ("OTC", m.OTC), ("OTD", m.OTD), ("OTF", m.OTF), ("OTINT", m.OTINT),
-            ("UTC", m.UTC), ("UTD", m.UTD), ("UTINT", m.UTINT),
-        ):  # fmt: skip
-            pins = groups.get(name, ["die"])
-            seen = [temps_k[pin] / 10 - 273.15 for pin in pins if pin in temps_k]
-            if not seen or not self.enabled & bit:
-                continue
-            limit, back = get(f"{name} Threshold"), get(f"{name} Recovery")
-            if name[0] == "O":
-                over, under = max(seen) >= limit, max(seen) <= back
-            else:
-                over, under = min(seen) <= limit, min(seen) >= back
-            self.hot |= bit * over
-            self.cooled |= bit * under
+        self._hot_rows = [
+            (
+                bit,
+                1 if name[0] == "O" else -1,
+                groups.get(name, ["die"]),
+                round(get(f"{name} Threshold") * 10 + 2731.5),
+                round(get(f"{name} Recovery") * 10 + 2731.5),
+            )
+            for name, bit in TEMPERATURES
+            if self.enabled & bit
+        ]
+
+    def temperatures(self, temps_k: dict[str, int]) -> None:
+        """Judge a full scan's readings (0.1 K)."""
+        hot = cooled = 0
+        for bit, side, pins, limit_k, back_k in self._hot_rows:
+            seen = [side * temps_k[pin] for pin in pins if pin in temps_k]
+            if seen:
+                worst = max(seen)
+                if worst >= side * limit_k:
+                    hot |= bit
+                if worst <= side * back_k:
+                    cooled |= bit
+        self.hot, self.cooled = hot, cooled
 
     def run(self, span_us: int, x: Inputs) -> None:
         """Let the protections watch for so long."""

@@ -9,9 +9,9 @@ import struct
 from solidbms.plant.chips import bq76952_map as m
 
 KELVIN = 273.15
-THERMISTORS = {  # ohm at 25 degC, beta: what the built-in polynomials are made for (TRM 4.8)
-    m.THERMISTOR: (10_000.0, 3435.0),  # Semitec 103AT
-    m.THERMISTOR | m.THERMISTOR_180K | m.THERMISTOR_180K >> 2: (200_000.0, 4000.0),  # assumed
+THERMISTORS = {  # ohm at 25 degC, beta: Semitec 103AT, 204AP-2 (TRM 4.8; betas assumed)
+    m.THERMISTOR: (10_000.0, 3435.0),
+    m.THERMISTOR | m.THERMISTOR_180K | m.THERMISTOR_180K >> 2: (200_000.0, 4012.0),
 }
 WIRE_A, WIRE_S = 55e-6, 0.003  # open-wire current, its time each check (TRM, cell open wire)
 CC1_US = 250_000

@@ -1,0 +1,160 @@
+"""BQ76952: what a scan brings - cells, stack, terminals, temperatures - whole or not at all.
+
+A scan of all cells ends every 63 ms and latches ADSCAN; stack, terminals and temperatures take
+turns over three scans and are complete with FULLSCAN (TRM SLUUBY2B 4.1.1 and its chapter on the
+ALERT pin).
+"""
+
+from array import array
+
+from bms.compat import const
+from bms.core import frame as F
+from bms.core.fixed import ticks_diff
+from bms.drivers.bq76952_link import Block
+
+_CELL_1 = const(0x14)  # 16 cells, Stack, PACK, LD, CC2 Current
+_CC2 = const(0x3A)
+_ALARM_STATUS = const(0x62)
+_INT_TEMP = const(0x68)  # then the pins CFETOFF to DDSG
+_PIN_CONFIGS = const(0x92FA)  # data memory: CFETOFF to DDSG, one byte each
+_VCELL_MODE = const(0x9304)
+
+_ADSCAN = const(0x0002)
+FULLSCAN = const(0x0080)
+
+_STALE_MS = const(250)  # four scans
+_FULL_STALE_MS = const(1000)
+_CV_UV = const(10000)  # user unit of voltage: `DA Configuration` as the pack writes it
+_COLD = const(2281)  # 0.1 K, -45 degC: below, and above 150 degC, a sensor is open or shorted
+_HOT = const(4231)
+_ZERO_MDEGC = const(273150)
+_PIN_KIND = const(0x0F)  # of a pin's configuration: a thermistor,
+_PIN_CELL = const(0x07)  # of a cell
+_PIN_FET = const(0x0F)  # of the FETs
+
+
+class Scan:
+    """Reads sets from a link and fills them into Frames."""
+
+    def __init__(self, link, setup, pack):
+        self.link = link
+        self.pack = pack
+        address = link.address
+        self._alarm = Block(address, _ALARM_STATUS, 2)
+        self._set = Block(address, _CELL_1, 40)
+        self._cc2 = Block(address, _CC2, 2)
+        self._temps = Block(address, _INT_TEMP, 20)
+        mask = setup.value(_VCELL_MODE, 0) | setup.value(_VCELL_MODE + 1, 0) << 8
+        self.inputs = bytes([k for k in range(16) if mask >> k & 1])
+        kinds = [setup.value(_PIN_CONFIGS + k, 0) & _PIN_KIND for k in range(9)]
+        # Places among the temperatures: of cells, in their order, then of the FETs, then the die.
+        cells = [k + 1 for k in range(9) if kinds[k] == _PIN_CELL][: pack.temps]
+        fets = [k + 1 for k in range(9) if kinds[k] == _PIN_FET][:1]
+        self._sensors = bytes(cells + fets + [0])
+        self._cell_sensors = len(cells)
+        self._fet_sensors = len(fets)
+        # The last whole set, stack and terminals behind the cells; the last temperatures.
+        self._uv = array("i", [0] * (len(self.inputs) + 2))
+        self._mdegc = array("i", [0] * len(self._sensors))
+        self.begin()
+
+    def begin(self):
+        """Forget what another life of the chip has shown."""
+        self._scanned = self._full = False
+        self._scan_ms = self._full_ms = 0
+        self._temps_ok = 0
+        self._code = 0
+        self.ld_cv = 0
+
+    def look(self, now):
+        """Read what is new, and the current in any case; return the alarms that were latched."""
+        link = self.link
+        link.read(self._alarm)
+        alarm = link.word(self._alarm, 0)
+        if alarm:
+            link.put_word(_ALARM_STATUS, alarm)  # only what was seen is cleared
+        if not alarm & _ADSCAN:
+            link.read(self._cc2)
+            self._code = link.word(self._cc2, 0)
+            return alarm
+        for _ in range(2):
+            link.read(self._set)
+            link.read(self._alarm)
+            again = link.word(self._alarm, 0) & (_ADSCAN | FULLSCAN)
+            if not again & _ADSCAN:
+                self._take_set(now)
+                break
+            # A scan ended meanwhile, the set is of two: once more, the next is 60 ms away.
+            link.put_word(_ALARM_STATUS, again)
+            alarm |= again
+        self._code = link.word(self._set, _CC2 - _CELL_1)
+        if alarm & FULLSCAN:
+            link.read(self._temps)
+        return alarm
+
+    def _take_set(self, now):
+        b = self._set.b
+        shift = self.link.shift
+        step = 1 << shift
+        uv = self._uv
+        n = 0
+        for k in self.inputs:
+            at = k << shift + 1
+            mv = b[at] | b[at + step] << 8
+            uv[n] = (mv - 65536 if mv > 32767 else mv) * 1000
+            n += 1
+        link = self.link
+        uv[n] = link.word(self._set, 32) * _CV_UV
+        uv[n + 1] = link.word(self._set, 34) * _CV_UV
+        self.ld_cv = link.word(self._set, 36)
+        self._scanned = True
+        self._scan_ms = now
+
+    def take_temps(self, now):
+        """Take over what was read with FULLSCAN."""
+        link = self.link
+        ok = 0
+        for n in range(len(self._sensors)):
+            code = link.word(self._temps, 2 * self._sensors[n])
+            self._mdegc[n] = code * 100 - _ZERO_MDEGC
+            if _COLD <= code <= _HOT:
+                ok |= 1 << n
+        self._temps_ok = ok
+        self._full = True
+        self._full_ms = now
+
+    def show(self, frame, now):
+        """Fill a Frame; return whether: all of a set was measured, and the chip measures on."""
+        if not self._scanned or not self._full or ticks_diff(now, self._scan_ms) > _STALE_MS:
+            return False
+        f = frame.v
+        uv = self._uv
+        n = len(uv) - 2
+        for k in range(n):
+            f[F.CELL0 + k] = uv[k]
+        f[F.PACK_UV] = uv[n]
+        f[F.OUT_UV] = uv[n + 1]
+        code = self._code - 65536 if self._code > 32767 else self._code
+        f[F.CURRENT_UA] = code * self.pack.ua_num // self.pack.ua_den
+        f[F.FLAGS] |= F.VOLT_OK | F.CURRENT_OK | F.OUT_OK
+        if ticks_diff(now, self._full_ms) <= _FULL_STALE_MS:
+            self._show_temps(frame)
+        return True
+
+    def _show_temps(self, frame):
+        f = frame.v
+        mdegc = self._mdegc
+        ok = self._temps_ok
+        n = self._cell_sensors
+        for k in range(n):
+            f[frame.temp0 + k] = mdegc[k]
+        flags = (ok & (1 << n) - 1) * F.TEMP_OK
+        if self._fet_sensors:
+            if ok >> n & 1:
+                f[F.FET_MDEGC] = mdegc[n]
+                flags |= F.FET_TEMP_OK
+            n += 1
+        if ok >> n & 1:
+            f[F.BOARD_MDEGC] = mdegc[n]
+            flags |= F.BOARD_TEMP_OK
+        f[F.FLAGS] |= flags
