@@ -43,8 +43,10 @@ class Bq76952(Commands):
     Faults: `open_wire` (sense lines, 0 is VC0, `cells` the top one, which do not reach the chip),
     `frozen` (names out of `bq76952_scan.FREEZABLE`), `cell_gain` (drift of the cell ADC, not of
     the stack's divider), `cell_offset_v` (by cell), `number` (another chip's), `upset`,
-    `power_on_reset`, and `mute` (no acknowledge). Outputs: `chg_driven`, `dsg_driven`, `pchg_driven`, `pdsg_driven`, `bleeding`
-    (mask by cell), `bleed_share`, `load_pullup`, `alert_active`.
+    `power_on_reset`, and `mute` (no acknowledge).
+
+    Outputs: `chg_driven`, `dsg_driven`, `pchg_driven`, `pdsg_driven`, `bleeding` (mask by cell),
+    `bleed_share`, `load_pullup` (some 100 uA out of LD), `alert_active`.
     """
 
     def __init__(
@@ -187,8 +189,9 @@ class Bq76952(Commands):
             high, low, stack_v = max(used), min(used), sum(pins)
         x = Inputs(high, low, shunt_v, stack_v, pack_v, ld_v)
         guard.run(span_us, x)
-        if self._watchdog_us and now_us - self._heard_us >= self._watchdog_us:
-            guard.status |= m.HWDF
+        if self._watchdog_us:
+            late = now_us - self._heard_us >= self._watchdog_us
+            guard.status = guard.status | m.HWDF if late else guard.status & ~m.HWDF
         guard.drive(
             now_us,
             span_us,
