@@ -27,7 +27,7 @@ _LAST_SEQ = const(4)
 LATCHED = const(5)
 REFUSED = const(6)
 FUSE = const(7)
-_KEPT = const(8)
+KEPT = const(8)
 
 BOOT = const(0)  # boot test running: no gate closes
 OFF = const(1)
@@ -62,7 +62,8 @@ class Switch:
     def __init__(self, pre_discharge):
         self.pre_discharge = pre_discharge
         self.v = array("i", [0] * len(FIELDS))
-        self.v[_KEPT] = -1
+        self.v[KEPT] = -1
+        self._upset = False
 
     def closed(self):
         """Return whether any gate is commanded closed."""
@@ -84,6 +85,8 @@ class Switch:
         v = self.v
         state = v[STATE]
         blocked = protect.blocked
+        if v[KEPT] != ~(v[LATCHED] | v[FUSE] << 2):
+            self._mend()
         if state == BOOT:
             state = self._boot(frame, sig)
         elif request == OPEN:
@@ -101,7 +104,7 @@ class Switch:
             v[LATCHED] = 0
         if protect.burn:
             v[FUSE] = 1
-        v[_KEPT] = ~(v[LATCHED] | v[FUSE] << 2)
+        v[KEPT] = ~(v[LATCHED] | v[FUSE] << 2)
         v[STATE] = state
         blocked |= v[LATCHED]
         live = ON <= state <= TRIPPED
@@ -110,9 +113,18 @@ class Switch:
         v[DSG_ON] = 1 if live and not blocked & R.DISCHARGE else 0
 
     def sound(self):
-        """Return whether latches and their complement still agree."""
+        """Return whether latches and their complement have always agreed."""
         v = self.v
-        return v[_KEPT] == ~(v[LATCHED] | v[FUSE] << 2)
+        return not self._upset and v[KEPT] == ~(v[LATCHED] | v[FUSE] << 2)
+
+    def _mend(self):
+        # A latch or its complement lost a bit, and nobody knows which. While the load is served
+        # none stands (`_running`): it goes on, and the row `config` announces the end. A pack that
+        # is off stays off. The fuse blows where both say so.
+        v = self.v
+        self._upset = True
+        v[LATCHED] = 0 if v[STATE] in _CLOSED else R.BOTH
+        v[FUSE] &= (~v[KEPT] >> 2) & 1
 
     def _boot(self, frame, sig):
         v = self.v
