@@ -1,0 +1,100 @@
+"""What a campaign tries: every fault file with a `[single]` table, and what memory can lose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from bms.core import rules
+
+from solidbms import watch
+from solidbms.campaign import memory
+from solidbms.faults import FaultFile, Single
+from solidbms.fronts import front
+from solidbms.packc import Compiled
+from solidbms.schema import HIL, PackFile, check, read_toml
+
+ACTIVITIES = ("rest", "load", "charge")
+TEMPS = ("cold", "mild", "hot")
+CONDITIONS = tuple(f"{activity} {temp}" for activity in ACTIVITIES for temp in TEMPS)
+COLD_K, HOT_K = 6.0, 7.0  # inside what the pack still charges at
+MILD_C, HOT_C = 25.0, 42.0
+# How long a condition that may not show a fault is watched for one.
+WATCHED_S = 60.0
+MARGIN_S = 5.0
+STEP_S = 3.0  # between two steps of the load's current
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault. `file`: of hil/faults, or None where `poke` breaks the firmware's memory."""
+
+    name: str
+    about: str
+    single: Single
+    file: FaultFile | None = None
+    poke: Callable[[Any], None] | None = None
+
+    def missing(self, file: PackFile) -> str | None:
+        """Return why this pack's hardware cannot have the fault, None where it can."""
+        if self.file is None:
+            return None
+        if self.file.where == "chip" and self.file.kind not in front(file).Circuit(file).FAULTS:
+            return f"a front end {file.front_end.chip} has no such fault"
+        return None
+
+    def why_not(self, condition: str, compiled: Compiled) -> str | None:
+        """Return why nothing need tell in a condition, None where something must."""
+        activity, temp = condition.split()
+        pack = compiled.file.name
+        for key in ("all", condition, activity, temp, pack, f"{pack} {activity}"):
+            if key in self.single.not_covered:
+                return self.single.not_covered[key]
+        present = {rule.id for rule in compiled.rules}
+        if present.isdisjoint(self.single.by):
+            return "; ".join(_absent(name, compiled.file) for name in self.single.by)
+        return None
+
+    def allowed_ms(self, rule: str, compiled: Compiled) -> int:
+        """Return how long a rule may take from the fault, or what shows it, to the gate."""
+        by_id = {r.id: r for r in compiled.rules}
+        found_ms = round(1000 * (self.single.detect_s + self.single.steps * STEP_S))
+        return found_ms + by_id[rule].promise_ms(compiled.file.tick_ms)
+
+    def span_s(self, condition: str, compiled: Compiled) -> float:
+        """Return how long after the fault the gates are told to open."""
+        if self.single.opening:
+            return MARGIN_S
+        if self.why_not(condition, compiled) is not None:
+            return WATCHED_S
+        present = {rule.id for rule in compiled.rules}
+        waits = [self.allowed_ms(r, compiled) for r in self.single.by if r in present]
+        return max(waits) / 1000 + MARGIN_S
+
+
+@cache
+def cases() -> dict[str, Case]:
+    """Return every case by its name; BadInput for a fault file that is not valid."""
+    found = {}
+    for path in sorted((HIL / "faults").glob("*.toml")):
+        file = check(FaultFile, read_toml(path), path)
+        if file.single is not None:
+            found[file.name] = Case(file.name, file.about, file.single, file)
+    for poke in memory.POKES:
+        found[poke.name] = Case(poke.name, poke.about, poke.single, poke=poke.act)
+    return found
+
+
+def temp_c(temp: str, compiled: Compiled) -> float:
+    """Return how warm a condition is on a pack, degC."""
+    by_id = {rule.id: rule.limit / 1e3 for rule in compiled.rules}
+    if temp == "cold":
+        return by_id["charge_cold"] + COLD_K
+    return min(HOT_C, by_id["charge_hot"] - HOT_K) if temp == "hot" else MILD_C
+
+
+def _absent(name: str, file: PackFile) -> str:
+    row = next(row for row in rules.ROWS if row[rules.ID] == name)
+    return f"without {name}: {watch.absent(row, file)}"

@@ -1,0 +1,71 @@
+"""Runs in several processes; Ctrl-C keeps what was done."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from typing import Any
+
+from solidbms.campaign import one, shifts
+from solidbms.campaign.build import Spec, plan
+from solidbms.campaign.cases import cases
+from solidbms.scenario import FaultUse
+
+Work = Callable[[Any], dict[str, Any]]
+
+
+def run_spec(spec: Spec) -> dict[str, Any]:
+    """Run one spec; return what it showed, with the spec itself."""
+    compiled = one.compiled_pack(spec.pack)
+    shown = {"case": spec.case, "condition": spec.condition, "seed": spec.seed}
+    if not spec.case:
+        return shown | shifts.run(spec, compiled)
+    case = cases()[spec.case]
+    ready = plan(spec, case, compiled)
+    faults: list[tuple[FaultUse, Any]] = [(use, case.file) for use in ready.scenario.fault]
+    run = one.Run(ready, compiled, faults, case.poke, one.rows_of(case.single.by))
+    return shown | one.measure(run.go())
+
+
+def run_all(
+    specs: Sequence[Spec], jobs: int, progress: Callable[[int, int, str], None]
+) -> tuple[list[dict[str, Any]], bool]:
+    """Run specs; return what they showed in their order, and whether all were run."""
+    found: dict[Spec, dict[str, Any]] = {}
+    whole = True
+    try:
+        for spec, result in _each(specs, jobs):
+            found[spec] = result
+            progress(len(found), len(specs), f"{spec.case or 'no fault'}, {spec.condition}")
+    except KeyboardInterrupt:
+        whole = False
+    return [found[spec] for spec in specs if spec in found], whole
+
+
+def _each(specs: Sequence[Spec], jobs: int) -> Iterator[tuple[Spec, dict[str, Any]]]:
+    if jobs == 1:
+        for spec in specs:
+            yield spec, run_spec(spec)
+        return
+    waiting = list(reversed(specs))
+    with ProcessPoolExecutor(jobs, initializer=_quiet) as pool:
+        running = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * jobs:
+                    spec = waiting.pop()
+                    running[pool.submit(run_spec, spec)] = spec
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield running.pop(future), future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _quiet() -> None:
+    """The process that asked hears Ctrl-C; this one ends with it. And it leaves others room."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(5)
