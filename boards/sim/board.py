@@ -1,7 +1,7 @@
 """A board whose pins end in a simulation: requests go out on stdout, answers come in on stdin.
 
 The other end answers at register level (`solidbms.targets.wire`, where the protocol stands).
-Every message has a fixed size and a buffer made once, so that the bus works with the heap locked.
+Every buffer was made once, by the caller if not here: the bus works with the heap locked.
 """
 
 import sys
@@ -25,6 +25,7 @@ class Wire:
         self.into = sys.stdin.buffer
         self.request = bytearray(12)
         self.answer = bytearray(9)
+        self.status = bytearray(1)
 
     def send(self, op, a, b, n):
         """Send a request whose payload is already in place."""
@@ -41,6 +42,17 @@ class Wire:
         if self.into.readinto(self.answer) != 9:
             raise SystemExit
         return self.answer[0]
+
+    def await_status(self):
+        """Wait for an answer that may go on; OSError as machine.I2C raises it."""
+        if self.into.readinto(self.status) != 1:
+            raise SystemExit
+        status = self.status[0]
+        # Both made beforehand: raising them allocates nothing.
+        if status == _EIO:
+            raise _NACK
+        if status != _OK:
+            raise _STUCK
 
     def put_int(self, at, value):
         """Place a 31-bit integer into the payload."""
@@ -64,23 +76,17 @@ class Bus:
     def readfrom_mem_into(self, address, register, buffer):
         """Fill the buffer from a register; OSError as machine.I2C raises it."""
         wire = self.wire
-        self._check(wire.ask(0x52, address, register, len(buffer)))
-        for k in range(len(buffer)):
-            buffer[k] = wire.answer[k + 1]
+        wire.send(0x52, address, register, len(buffer))
+        wire.await_status()
+        if wire.into.readinto(buffer) != len(buffer):
+            raise SystemExit
 
     def writeto(self, address, buffer):
-        """Write the buffer: a register and up to 8 bytes for it."""
+        """Write the buffer: a register and what goes there."""
         wire = self.wire
-        for k in range(1, len(buffer)):
-            wire.request[k + 3] = buffer[k]
-        self._check(wire.ask(0x57, address, buffer[0], len(buffer) - 1))
-
-    def _check(self, status):
-        # Both made beforehand: raising them allocates nothing.
-        if status == _EIO:
-            raise _NACK
-        if status != _OK:
-            raise _STUCK
+        wire.send(0x57, address, 0, len(buffer))
+        wire.out.write(buffer)
+        wire.await_status()
 
 
 class Adc:
@@ -110,6 +116,10 @@ class Gates:
     def set(self, chg_on, dsg_on):
         """Command both gates; the command also feeds."""
         self.wire.send(0x47, chg_on, dsg_on, 0)
+
+    def blow(self):
+        """Blow the fuse."""
+        self.wire.send(0x46, 0, 0, 0)
 
 
 class Board:

@@ -109,7 +109,10 @@ def load(name: str, cell: str | None = None) -> tuple[PackFile, CellFile, Path]:
     except BadInput as error:
         # The rules have their own check; a user wants all errors at once.
         found: list[str] = []
-        _rules(data.get("rules"), 0, lambda signal: 0, found)
+        given = data.get("rules")
+        given = given if isinstance(given, dict) else {}
+        named = tuple(row for row in rules.ROWS if row[rules.ID] in given)
+        _rules(given, 0, lambda signal: 0, found, named)
         raise BadInput("\n".join([str(error), *(f"{shown(path)}: {e}" for e in found)])) from None
     where = "--cell" if cell else f"{shown(path)}: cell"
     cell_path = refer(file.cell, BOARDS / "cells", where)
@@ -168,6 +171,8 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    if under.get("chip") != over.get("chip", under.get("chip")):
+        return over  # another front end: nothing of the old one's keys
     merged = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(under.get(key), dict)

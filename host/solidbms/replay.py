@@ -62,7 +62,10 @@ class Playback:
     The gates do not isolate: what was measured flows on whatever they do.
     """
 
-    def __init__(self, data: Measured, capacity_ah: float, options: Options) -> None:
+    def __init__(
+        self, data: Measured, capacity_ah: float, options: Options, sensors: int = 1
+    ) -> None:
+        self.sensors = sensors
         self.t_s = data.t_s
         rng = np.random.default_rng(options.seed)
         gain = 1 + options.gain_pct / 100
@@ -86,9 +89,11 @@ class Playback:
         self._row = 0
         self._before_as = 0.0
         self._now_s = 0.0
-        self.bus_v, self.current_a, self.temp_c = self.rows[0]
+        self.bleeds = 0
+        self.charger_enabled = True
+        self.fuse_blown = False
+        self._show(0)
         self.mean_a = self.current_a
-        self.die_c = self.temp_c
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
         """Advance to t_s + dt_s."""
@@ -97,13 +102,18 @@ class Playback:
         while self._times[self._row + 1] <= now + 1e-6:
             self._row += 1
         k = self._row
-        self.bus_v, self.current_a, self.temp_c = self.rows[k]
-        self.die_c = self.temp_c
+        self._show(k)
         begin, end = self._times[k], self._times[k + 1]
         share = (now - begin) / (end - begin)
         moved = self._moved[k] + (self._moved[k + 1] - self._moved[k]) * share
         self.mean_a = (moved - self._before_as) / dt_s
         self._before_as = moved
+
+    def _show(self, row: int) -> None:
+        self.bus_v, self.current_a, temp_c = self.rows[row]
+        self.out_v, self.cells_v = self.bus_v, [self.bus_v]
+        self.die_c = self.fet_c = temp_c
+        self.temps_c = [temp_c] * self.sensors
 
     def truth(self) -> tuple[float, float]:
         """Return the cycler's SoC, between rows in proportion to time, and its temperature."""
@@ -129,7 +139,7 @@ def replay_job(path: Path, options: Options) -> Job:
         raise BadInput(f"{shown(path)}: --from-soc: two rows or more after it are valid")
     data = Measured(data.t_s - data.t_s[0], data.i_a, data.v_v, data.temp_c, data.ah,
                     data.moved_as - data.moved_as[0])  # fmt: skip
-    plant = Playback(data, cell.capacity.ah, options)
+    plant = Playback(data, cell.capacity.ah, options, compiled.file.thermistor.count)
     world = World(
         compiled.file, plant, float(data.t_s[-1]), requests=[Request(at_s=CLOSE_S, do="close")]
     )

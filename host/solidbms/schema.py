@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -251,29 +251,49 @@ def shown(path: Path) -> str:
 
 
 def _line(model: type[BaseModel], item: Any, path: Path) -> str:
-    loc = item["loc"]
-    key = ".".join(str(part) for part in loc)
+    parts, _ = _walk(model, item["loc"])
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    if item["type"] == "extra_forbidden":
-        message = f"unknown key; valid here: {', '.join(_keys(model, loc[:-1]))}"
-    elif item["type"] == "missing":
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        _, above = _walk(model, item["loc"][:-1])
+        message = f"unknown key; valid here: {', '.join(above[0].model_fields if above else ())}"
+    elif kind in ("missing", "union_tag_not_found"):
         message = "missing"
-    elif item["type"] == "string_pattern_mismatch":
+    elif kind == "union_tag_invalid":
+        message = f"input should be {context['expected_tags']}, not {context['tag']!r}"
+    elif kind == "string_pattern_mismatch":
         message = f"letters, digits, _ . - are valid, not {item['input']!r}"
     elif not isinstance(item["input"], dict | list):
         message += f", not {item['input']!r}"
-    return ": ".join(filter(None, (shown(path), key, message)))
+    if kind.startswith("union_tag"):
+        parts.append(context["discriminator"].strip("'"))
+    return ": ".join(filter(None, (shown(path), ".".join(parts), message)))
 
 
-def _keys(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    current: Any = model
+def _walk(
+    model: type[BaseModel], loc: tuple[Any, ...]
+) -> tuple[list[str], list[type[BaseModel]]]:
+    """Return the keys of a place in a file, and the models that may stand there.
+
+    pydantic puts the word that chose a model among the keys.
+    """
+    keys: list[str] = []
+    models: list[type[BaseModel]] = [model]
     for part in loc:
-        if isinstance(part, int):
+        chosen = [m for m in models if len(models) > 1 and part in _words(m)]
+        if chosen:
+            models = chosen
             continue
-        annotation = current.model_fields[part].annotation
-        models = [annotation, *getattr(annotation, "__args__", ())]
-        current = next((m for m in models if isinstance(m, type) and issubclass(m, Model)), None)
-        if current is None:
-            return []
-    return list(current.model_fields)
+        keys.append(str(part))
+        field = models[0].model_fields.get(part) if models else None
+        if field is not None:
+            kinds = (field.annotation, *get_args(field.annotation))
+            models = [m for m in kinds if isinstance(m, type) and issubclass(m, BaseModel)]
+    return keys, models
+
+
+def _words(model: type[BaseModel]) -> set[Any]:
+    fields = model.model_fields.values()
+    return {word for f in fields if get_origin(f.annotation) is Literal
+            for word in get_args(f.annotation)}  # fmt: skip

@@ -7,7 +7,7 @@ A plant gives what there is to measure and hears of the gates; see `Drive` (plan
 from __future__ import annotations
 
 from array import array
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from bms.core.fixed import TICKS_MAX, ticks_diff
@@ -29,11 +29,18 @@ CHARGE, DISCHARGE, PRE_DISCHARGE, PRE_CHARGE = 1, 2, 4, 8  # FETs, as bits
 class Plant(Protocol):
     """Cells and surroundings. Charge current is positive."""
 
-    bus_v: float
+    bus_v: float  # of the stack
+    cells_v: list[float]  # the lowest first
+    out_v: float  # terminals, behind the FETs
     current_a: float
     mean_a: float  # over the last step: what an accumulator sees
-    temp_c: float
+    temps_c: list[float]  # of each thermistor on the cells
+    fet_c: float
     die_c: float
+    # Written by the world: what chip and pins do to it.
+    bleeds: int  # bit k: a resistor lies across cell k
+    charger_enabled: bool
+    fuse_blown: bool
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
         """Advance to t_s + dt_s."""
@@ -88,6 +95,7 @@ class World:
         # truly, codes of the thermistors on pins, words of the front end, `row` a step.
         self.gate_log: list[tuple[int, int]] = [(0, 0)]
         self.readings = array("i")
+        self._inhibits = pack.parts.charger_inhibit
         self.thermistors = 0 if self.front.READS_TEMPS else pack.thermistor.count
         self.row = 2 + self.thermistors + self.circuit.WORDS
         self.stopped = False
@@ -103,6 +111,7 @@ class World:
         self._answers: dict[tuple[int, int], bytes] = {}
         for use, file in faults or []:
             self.put(use, file)
+        self._conduct()
         self.advance(STEP_MAX_MS)  # the chip has been converting when the firmware boots
         self._switch_faults(0)  # what is broken from the start is so at the first tick
 
@@ -180,11 +189,24 @@ class World:
             self.circuit.pins(gates)
             self._conduct()
 
+    def blow(self) -> None:
+        """Blow the fuse: nothing flows any more."""
+        if not self.plant.fuse_blown:
+            self.plant.fuse_blown = True
+            self.events.append((self.elapsed_ms, "fuse", "blown"))
+
     def _conduct(self) -> None:
-        """Let each FET be as pin and front end, both, allow."""
+        """Let each FET be as pin and front end, both, allow; the charge pin feeds the charger's
+        enable line, where there is one."""
+        if self._inhibits:
+            self.plant.charger_enabled = bool(self._pins & CHARGE)
         self._drives = drives = self.circuit.drives
-        self.fets.charge.gate = bool(self._pins & drives & CHARGE)
-        self.fets.discharge.gate = bool(self._pins & drives & DISCHARGE)
+        fets = self.fets
+        chg, dsg = self._pins & CHARGE, self._pins & DISCHARGE
+        fets.charge.gate = bool(chg and drives & CHARGE)
+        fets.pre_charge.gate = bool(chg and drives & PRE_CHARGE)
+        fets.discharge.gate = bool(dsg and drives & DISCHARGE)
+        fets.pre_discharge.gate = bool(dsg and drives & PRE_DISCHARGE)
 
     def _dead_man(self) -> None:
         """Open the gates that nobody has fed, or that the chip's alert pin stops."""
@@ -234,6 +256,7 @@ class World:
         circuit.advance((elapsed_ms + STEP_MAX_MS) * 1000, plant, self.senses)
         if circuit.drives != self._drives:
             self._conduct()
+        plant.bleeds = circuit.bleeds
         if self.pack.parts.dead_man:
             self._dead_man()
         if self.thermistors:
@@ -245,7 +268,7 @@ class World:
             self.truth.append((elapsed_ms, soc, temp_c))
 
     def _thermistors(self) -> None:
-        temps = temps_c(self.plant, self.thermistors)
+        temps = self.plant.temps_c
         if temps != self._adc_temps or self.senses:
             self._adc_temps = [] if self.senses else temps
             self._adc_codes = [self._convert(k, t) for k, t in enumerate(temps)]
@@ -263,8 +286,3 @@ class World:
         later = [t * 1000 for f in self.faults for t in (f.use.from_s, f.use.until_s)]
         # A little early rather than late: the look above decides.
         self._change_ms = min((int(t) for t in later if t > elapsed_ms), default=NEVER_MS)
-
-
-def temps_c(plant: Any, count: int) -> list[float]:
-    """Return what each of a pack's thermistors has."""
-    return [plant.temp_c] * count

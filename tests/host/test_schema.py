@@ -26,7 +26,7 @@ def test_every_error_at_once_and_one_line_each(tmp_path):
     text = "\n".join(found)
     assert "tick_ms: input should be a valid integer, not 50.0" in text
     assert "soc.rest_s: input should be a valid number, not '1h'" in text
-    assert "front_end.chip: input should be 'ina228', not 'ina999'" in text
+    assert "front_end.chip: input should be 'ina228', 'bq76952', not 'ina999'" in text
     assert "parts.fues: unknown key; valid here: fuse, commanded_fuse" in text
     assert "fets.rds_on_ohm: missing" in text
     assert "recover_s: input should be a finite number" in text

@@ -17,9 +17,14 @@ class Still:
     """A plant that does nothing but remember."""
 
     def __init__(self) -> None:
-        self.bus_v = 3.6
+        self.bus_v = self.out_v = 3.6
+        self.cells_v = [3.6]
         self.current_a = self.mean_a = -2.0
-        self.temp_c = self.die_c = 25.0
+        self.temps_c = [25.0]
+        self.fet_c = self.die_c = 25.0
+        self.bleeds = 0
+        self.charger_enabled = True
+        self.fuse_blown = False
         self.steps: list[tuple[float, float]] = []
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:

@@ -97,7 +97,8 @@ def packs(draw: st.DrawFn) -> Drawn:
         rows = cell_data["resistance"][key]
         cell_data["resistance"][key] = [[share * x for x in row] for row in rows]
     for row in R.ROWS:
-        _vary_rule(draw, row, data["rules"][row[R.ID]])
+        if row[R.ID] in data["rules"]:
+            _vary_rule(draw, row, data["rules"][row[R.ID]])
     if draw(st.integers(0, 3)) == 3:
         part, key, values = draw(st.sampled_from(WILD))
         if key.endswith("charge_a_max"):

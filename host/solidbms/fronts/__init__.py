@@ -6,9 +6,11 @@ what a file here offers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from solidbms.fronts import ina228
+from pydantic import Field
+
+from solidbms.fronts import bq76952, ina228
 
 if TYPE_CHECKING:
     from solidbms.faults import Senses
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from solidbms.schema import PackFile
     from solidbms.world import Plant
 
-FrontEnd = ina228.Keys
+FrontEnd = Annotated[ina228.Keys | bq76952.Keys, Field(discriminator="chip")]
 
 # Fields of the blob that not every chip has.
 UNUSED = dict.fromkeys(
@@ -124,7 +126,7 @@ class Circuit(Protocol):
         ...
 
 
-FRONTS: dict[str, Any] = {"ina228": ina228}
+FRONTS: dict[str, Any] = {"ina228": ina228, "bq76952": bq76952}
 
 
 def front(file: PackFile) -> Front:

@@ -48,6 +48,12 @@ class Keys(Model):
     alert_over_v: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
+def keys(file: PackFile) -> Keys:
+    """Return the `[front_end]` of a pack that has this chip."""
+    assert isinstance(file.front_end, Keys)
+    return file.front_end
+
+
 def lacks(file: PackFile) -> tuple[int, ...]:
     """Return what it does not see: terminals, FETs, a short circuit; it has no clock to read."""
     return (
@@ -86,7 +92,7 @@ def _alert_errors(by_id: dict[str, Rule], file: PackFile, full_a: float) -> list
         ("alert_discharge_a", "dsg_oc", 1e-6, full_a),
         ("alert_over_v", "cell_ov", 1e-6 * file.cells_in_series, BUS_FULL_V),
     ):
-        value = getattr(file.front_end, key)
+        value = getattr(keys(file), key)
         if value is None or name not in by_id:
             continue
         least = by_id[name].limit * scale
@@ -113,7 +119,7 @@ def alert_codes(file: PackFile) -> dict[str, tuple[int, float]]:
 
     The step below what the pack asks for; a limit that it does not ask for is out of reach.
     """
-    chip = file.front_end
+    chip = keys(file)
     steps = {
         "charge": (chip.alert_charge_a, ina228.SHUNT_LIMIT_UV * 1e-6 / chip.shunt_ohm, 1),
         "discharge": (chip.alert_discharge_a, ina228.SHUNT_LIMIT_UV * 1e-6 / chip.shunt_ohm, -1),
@@ -134,7 +140,7 @@ def fields(file: PackFile) -> dict[str, int]:
         "chip_address": file.front_end.address,
         "ua_num": ua.numerator,
         "ua_den": ua.denominator,
-        "simulated": int(file.front_end.simulated),
+        "simulated": int(keys(file).simulated),
         **{f"alert_{name}": code for name, (code, _) in alert_codes(file).items()},
     }
 
@@ -158,7 +164,7 @@ def explain(pack_rules: list[Rule], file: PackFile) -> list[str]:
     units = {"charge": "A of charge", "discharge": "A of discharge", "over": "V"}
     for name, (_, applied) in alert_codes(file).items():
         key = "alert_over_v" if name == "over" else f"alert_{name}_a"
-        asked = getattr(file.front_end, key)
+        asked = getattr(keys(file), key)
         if asked is not None:
             lines.append(
                 f"alert pin, no processor needed: above {applied:.6g} {units[name]} (asked for "

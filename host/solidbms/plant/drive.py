@@ -36,8 +36,12 @@ class Drive:
         self._heat_w = 0.0
         self._ambient = float(temps[0])
         self.current_a = self.mean_a = 0.0
-        self.bus_v = float(self.cells.voltage_v(0.0).sum())
-        self.temp_c = self.die_c = start.temp_c
+        self.sensors = pack.thermistor.count
+        self.bleeds = 0
+        self.charger_enabled = True
+        self.fuse_blown = False
+        self.die_c = self.fet_c = start.temp_c
+        self._show(0.0, False)
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
         """Advance by dt_s under what load and charger ask for and the gates let through."""
@@ -46,16 +50,25 @@ class Drive:
         current = self._wanted_a
         if self._limited:
             current = min(max(current, -limits_a[1]), limits_a[0])
-        if self._charger is not None:
+        if self._charger is not None and self.charger_enabled:
             current += self._charging(self._charger, fets, limits_a[0])
-        if current and not fets.conducts(1 if current > 0 else -1):
+        if current and (self.fuse_blown or not fets.conducts(1 if current > 0 else -1)):
             current = 0.0
         self.cells.step(current, dt_s, self._ambient, self._heat_w)
         self.current_a = self.mean_a = current
+        self.die_c = self.fet_c = self._ambient
+        self._show(current, fets.charge.on or fets.discharge.on or fets.pre_discharge.on)
+
+    def _show(self, current: float, connected: bool) -> None:
         cells_v = self.cells.voltage_v(current)
+        self.cells_v: list[float] = cells_v[0].tolist()
         self.bus_v = float(cells_v.sum())
-        self.temp_c = float(self.cells.temp_c.max())
-        self.die_c = self._ambient
+        self.out_v = self.bus_v if connected else 0.0
+        temps_c = self.cells.temp_c[0].tolist()
+        self.temp_c = max(temps_c)
+        n = len(temps_c)
+        places = [(2 * k + 1) * n // (2 * self.sensors) for k in range(self.sensors)]
+        self.temps_c = [temps_c[k] for k in places] if self.sensors > 1 else [self.temp_c]
 
     def truth(self) -> tuple[float, float]:
         """Return true SoC of the weakest cell and the hottest cell's temperature."""

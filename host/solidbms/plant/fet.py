@@ -49,9 +49,6 @@ class FetPair:
     def ways(self) -> tuple[bool, bool, bool, bool]:
         """What conducts: charge, discharge, pre-discharge, pre-charge."""
         return self.charge.on, self.discharge.on, self.pre_discharge.on, self.pre_charge.on
-    # Small ones with a resistor, beside the two: they bring up the terminals or an empty cell.
-    pre_discharge: Fet = field(default_factory=Fet)
-    pre_charge: Fet = field(default_factory=Fet)
 
     def conducts(self, current_sign: float) -> bool:
         """Whether current of this sign can flow past the large FETs; for 0, whether any can."""

@@ -42,6 +42,7 @@ class _Gates:
     def __init__(self, world: World) -> None:
         self.world = world
         self.set = world.gates
+        self.blow = world.blow
 
     def dropped(self) -> bool:
         return self.world.dropped

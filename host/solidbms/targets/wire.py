@@ -1,15 +1,17 @@
 """The other end of boards/sim: answers the firmware's requests out of a world.
 
-A request has 12 bytes: op, a, b, n and a payload of 8; an answer has 9: a status and 8 bytes.
+A request has 12 bytes: op, a, b, n and a payload of 8; an answer has 9: a status and 8 bytes. What
+moves on the bus comes beside them, as it is.
 
 | op | request | answer |
 | --- | --- | --- |
 | H | hello | 0, time in ms (4 bytes) |
 | V | saved SoC? | 0, SoC ppm, bound ppm (4 bytes each) |
-| R | read n bytes of register b at address a | errno or 0, bytes |
-| W | write n bytes of the payload likewise | errno or 0 |
+| R | read n bytes of register b at address a | 0 and n bytes, or errno alone |
+| W | write n bytes to address a, register first; they follow | errno or 0, alone |
 | A | ADC channel a | 0, code (2 bytes) |
 | G | gates: charge a, discharge b | none |
+| F | blow the fuse | none |
 | T | digest in the payload; the record's words follow | none |
 | S | sleep until the time in the payload | 1 to go on, time (4 bytes), request code, |
 | | | whether the dead-man holds a gate open |
@@ -71,9 +73,9 @@ def serve(
         op, a, b, n = request[0], request[1], request[2], request[3]
         if op == 0x52:  # R
             try:
-                answer = b"\0" + world.read(a, b, n).ljust(8, b"\0")
+                answer = b"\0" + world.read(a, b, n)
             except OSError as error:
-                answer = struct.pack("<B8x", error.args[0])
+                answer = bytes(error.args[:1])
             answers.write(answer)
         elif op == 0x41:  # A
             answers.write(struct.pack("<BH6x", 0, world.adc(a)))
@@ -85,12 +87,15 @@ def serve(
             code, again = world.sleep_until(struct.unpack_from("<i", request, 4)[0])
             answers.write(struct.pack("<BiBB2x", again, world.now_ms, code, world.dropped))
         elif op == 0x57:  # W
+            data = read(n)
             status = 0
             try:
-                world.write(a, b, request[4 : 4 + n])
+                world.write(a, data[0], data[1:])
             except OSError as error:
                 status = error.args[0]
-            answers.write(struct.pack("<B8x", status))
+            answers.write(bytes((status,)))
+        elif op == 0x46:  # F
+            world.blow()
         elif op == 0x48:  # H
             answers.write(struct.pack("<Bi4x", 0, world.now_ms))
         elif op == 0x56:  # V
