@@ -142,7 +142,7 @@ def examine(
     """
     errors: list[str] = []
     chip = front(file)
-    needed, given = _needed(file, errors)
+    needed, given = _needed(file, errors, reports)
     pack_rules = _rules(given, file.tick_ms, lambda k: _age_ms(k, file), errors, needed)
     _check_cell(cell, errors)
     if not reports:
@@ -181,12 +181,12 @@ def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _needed(
-    file: PackFile, errors: list[str]
+    file: PackFile, errors: list[str], reports: bool
 ) -> tuple[tuple[tuple[Any, ...], ...], dict[str, Any]]:
     """Return the rows that this pack must have, and its `[rules]` without the others."""
-    reasons = {row[rules.ID]: watch.absent(row, file) for row in rules.ROWS}
+    reasons = {row[rules.ID]: watch.absent(row, file, reports) for row in rules.ROWS}
     for name in file.rules:
-        if reasons.get(name):
+        if reasons.get(name) and not reports:
             errors.append(f"rules.{name}: not valid here: {reasons[name]}")
     given = {name: table for name, table in file.rules.items() if not reasons.get(name)}
     return tuple(row for row in rules.ROWS if not reasons[row[rules.ID]]), given

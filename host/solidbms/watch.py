@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from solidbms.packc import Rule
 
 SERIES = (P.PACK_UV, P.SPREAD_UV, P.WIRE_UV, P.STACK_PPM, P.SAG_UV)
+PAST_GATES = (P.WELD_MS, P.LEAK_MS, P.OFFSET_UA)
 HEADROOM_V = 0.05  # limits keep cells this far inside the trips
 
 
-def absent(row: tuple[Any, ...], file: PackFile) -> str | None:
-    """Return why a pack does without a row, None where it must have it."""
+def absent(row: tuple[Any, ...], file: PackFile, reports: bool = False) -> str | None:
+    """Return why a pack does without a row, None where it must have it.
+
+    reports: its gates only report and do not isolate.
+    """
     signal = row[rules.SIGNAL]
+    if reports and signal in PAST_GATES:
+        return "current flows on past open gates"
     if signal in SERIES and file.cells_in_series == 1:
         return "one cell has no neighbour"
     if signal == P.SPREAD_MDEGC and file.thermistor.count == 1:
