@@ -24,7 +24,7 @@ ifdef UF2
 export SOLIDBMS_UF2 = $(abspath $(UF2))
 endif
 
-.PHONY: help run test check flash emu mutants bench setup lock clean
+.PHONY: help run test check flash emu mutants bench campaign setup lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -61,6 +61,12 @@ mutants: .venv/.dev  ## break the protection on purpose: do the tests notice?
 
 bench: .venv/.dev  ## what a tick costs: on this machine and, given UF2, on an emulated Pico beside C
 	PYTHONPATH=tests $(BIN)/python -m bench
+
+campaign: .venv/.run  ## try every single fault on robot_14s and bench_1s; writes docs/safety.md
+	-$(BIN)/solidbms campaign robot_14s
+	-$(BIN)/solidbms campaign bench_1s
+	$(BIN)/python -m solidbms.safety build/campaign_robot_14s/campaign.json \
+		build/campaign_bench_1s/campaign.json
 
 setup: .venv/.dev  ## everything that the targets above need
 

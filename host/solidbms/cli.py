@@ -123,6 +123,35 @@ def explain(pack: str) -> None:
 
 
 @main.command()
+@click.argument("pack")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory for campaign.json.")
+@click.option("--quick", is_flag=True, help="One condition and seed a fault, one short shift.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count(), help="Processes.")
+def campaign(pack: str, out: Path | None, quick: bool, jobs: int) -> None:
+    """Try every single fault on PACK, its rules, and shifts without a fault.
+
+    Writes OUT/campaign.json; Ctrl-C keeps what was done. `python -m solidbms.safety` makes
+    docs/safety.md of it.
+    """
+    from solidbms.campaign import command
+
+    out = out or Path("build") / f"campaign_{pack}"
+    with _progress(False) as progress:
+        found = command.campaign(
+            pack, out, quick, jobs, lambda n, of, line: progress(n / of, f"{n} of {of}: {line}")
+        )
+    for line in (*found["wrong"], *(f"not told in time: {x}" for x in command.missed(found))):
+        click.echo(line)
+    shifts = found["shifts"]
+    click.echo(f"{pack}: {len(found['runs'])} runs{'' if found['whole'] else ', interrupted'}; "
+               f"{shifts['hours']:g} h without a fault, trips: "
+               f"{', '.join(shifts['trips']) or 'none'}")  # fmt: skip
+    click.echo(f"results: {out / command.FILE}")
+    if not found["whole"] or found["wrong"] or command.missed(found) or shifts["trips"]:
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("dir_a", type=click.Path(path_type=Path))
 @click.argument("dir_b", type=click.Path(path_type=Path))
 @click.option("--free", is_flag=True, help="Each kept its own time: agree within one tick.")
