@@ -58,6 +58,7 @@ class Resistance(Model):
 class Thermal(Model):
     heat_capacity_j_per_k: Positive
     to_ambient_w_per_k: Positive
+    to_neighbour_w_per_k: NonNegative = 0.0  # between the faces of two cells in a stack
 
 
 class CellLimits(Model):

@@ -76,16 +76,19 @@ def core_tick(cells: int) -> float:
     return best(run)
 
 
-def plant_step(packs: int, cells: int) -> float:
-    """Return seconds for a plant step of all packs."""
+def plant_step(packs: int, cells: int, held: int) -> float:
+    """Return seconds for a plant step of all packs where current stays for `held` steps."""
     plant = Cells(load_cell(BOARDS / "cells" / "lg_hg2.toml"), packs, cells, 0.8)
-    steps = max(20, 4000 // packs)
     current = np.full(packs, -1.0)
 
     def run() -> int:
-        for _ in range(steps):
-            plant.step(current, TICK_S, 25.0)
-        return steps
+        done = 0
+        while done < max(20, 4000 // packs):
+            steps = plant.hold(current, 25.0, 0.0, TICK_S, held)
+            plant.volts(steps)
+            plant.advance(steps)
+            done += steps
+        return done
 
     return best(run)
 
@@ -100,8 +103,9 @@ def main() -> None:
     for cells in (1, 4, 8, 14, 16):
         cost = core_tick(cells)
         print(f"  {cells:5} {cost * 1e6:6.1f}  {TICK_S / cost:.0f}")
-    print("\nplant, one step (50 ms)\n  packs x cells      us  us a cell  pack-seconds a second")
+    print("\nplant, one step (50 ms) with its voltages; current as in a profile of 1 Hz, or new\n"
+          "  each step\n  packs x cells      us  us a cell  pack-seconds a second  us if new")
     for packs, cells in ((1, 1), (1, 4), (1, 14), (10, 14), (100, 14), (1000, 1), (1000, 14)):
-        cost = plant_step(packs, cells)
+        cost, alone = plant_step(packs, cells, 20), plant_step(packs, cells, 1)
         print(f"  {packs:5} x {cells:<5} {cost * 1e6:9.1f} {cost * 1e6 / packs / cells:10.3f}"
-              f"  {packs * TICK_S / cost:.0f}")  # fmt: skip
+              f"  {packs * TICK_S / cost:21.0f} {alone * 1e6:10.1f}")  # fmt: skip

@@ -1,0 +1,151 @@
+"""What a kind of cell is, as its TOML has it: OCV, R0 and two RC pairs over SoC and temperature,
+heat. `Cells` (plant.cell) lets time pass over it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+KELVIN = 273.15
+REFERENCE_C = 25.0
+FAR = 100.0  # a SoC beyond all
+
+
+@dataclass(frozen=True)
+class CellData:
+    """One kind of cell as its TOML has it. Arrays: SoC along the last axis, R rows temperature."""
+
+    name: str
+    capacity_ah: float
+    ocv_soc: Array
+    ocv_table_v: Array
+    r_soc: Array
+    r_temp_c: Array
+    r_ohm: Array  # (3, temperatures, SoC): R0, R1, R2
+    tau_s: tuple[float, float]
+    activation_k: Array  # (3,): R0, R1, R2; Ea/R
+    heat_capacity_j_per_k: float
+    to_ambient_w_per_k: float
+    to_neighbour_w_per_k: float = 0.0
+    # over ocv_soc: half the distance of the branches (0: one OCV), and dOCV/dT
+    hysteresis_v: Array = field(default_factory=lambda: np.zeros(1))
+    hysteresis_soc: float = 1.0
+    ocv_v_per_k: Array = field(default_factory=lambda: np.zeros(1))
+    chemistry: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+
+    def ocv_v(
+        self, soc: ArrayLike, temp_c: ArrayLike = REFERENCE_C, branch: ArrayLike = 0.0
+    ) -> Array:
+        """Open-circuit voltage, linear between the table's points, end slopes beyond them.
+
+        branch: 1 charged, -1 discharged, 0 the middle. Temperature acts as far as R's table goes.
+        """
+        x, y = self.ocv_soc, self.ocv_table_v
+        soc = np.asarray(soc, float)
+        k = np.clip(np.searchsorted(x, soc) - 1, 0, len(x) - 2)
+        v = y[k] + (y[k + 1] - y[k]) / (x[k + 1] - x[k]) * (soc - x[k])
+        if self.has_hysteresis:
+            v = v + np.asarray(branch) * np.interp(soc, x, self.hysteresis_v)
+        if self.ocv_v_per_k.any():
+            held_c = np.clip(temp_c, self.r_temp_c[0], self.r_temp_c[-1])
+            v = v + np.interp(soc, x, self.ocv_v_per_k) * (held_c - REFERENCE_C)
+        return v
+
+    @property
+    def has_hysteresis(self) -> bool:
+        """Whether OCV depends on the way the cell came."""
+        return bool(self.hysteresis_v.any())
+
+    def resistance_ohm(self, soc: ArrayLike, temp_c: ArrayLike) -> Array:
+        """R0, R1, R2 of shape (3, ...): bilinear in the table, held beyond its SoC ends,
+        Arrhenius beyond its temperatures: R = R(end) * exp(activation * (1/T - 1/T_end))."""
+        soc, temp_c = np.broadcast_arrays(soc, temp_c)
+        rows = [np.interp(soc, self.r_soc, row) for part in self.r_ohm for row in part]
+        table = np.array(rows).reshape(3, len(self.r_temp_c), *soc.shape)
+        held_c = np.clip(temp_c, self.r_temp_c[0], self.r_temp_c[-1])
+        at = np.interp(held_c, self.r_temp_c, np.arange(len(self.r_temp_c)))
+        low = at.astype(int)
+        high = np.minimum(low + 1, len(self.r_temp_c) - 1)
+        low, high = low[None, None], high[None, None]
+        r = np.take_along_axis(table, low, 1)[:, 0] * (1 - (at - low[0, 0]))
+        r += np.take_along_axis(table, high, 1)[:, 0] * (at - low[0, 0])
+        inverse_k = 1 / (temp_c + KELVIN) - 1 / (held_c + KELVIN)
+        return r * np.exp(np.multiply.outer(self.activation_k, inverse_k))
+
+
+def load_cell(source: str | PathLike[str] | Mapping[str, Any]) -> CellData:
+    """Read a cell TOML, or take its content as a dict. Checking is the pack compiler's work."""
+    if not isinstance(source, Mapping):
+        with Path(source).open("rb") as file:
+            source = tomllib.load(file)
+    r, heat, ocv = source["resistance"], source["thermal"], source["ocv"]
+    r0_k, rc_k = r["activation_r0_k"], r["activation_rc_k"]
+    return CellData(
+        name=source["name"],
+        chemistry=source.get("chemistry", ""),
+        capacity_ah=float(source["capacity"]["ah"]),
+        ocv_soc=np.array(ocv["soc"], float),
+        ocv_table_v=np.array(ocv["v"], float),
+        hysteresis_v=np.array(ocv.get("hysteresis_v") or np.zeros(len(ocv["soc"]))),
+        hysteresis_soc=ocv.get("hysteresis_soc") or 1.0,
+        ocv_v_per_k=np.array(ocv.get("v_per_k") or np.zeros(len(ocv["soc"]))),
+        r_soc=np.array(r["soc"], float),
+        r_temp_c=np.array(r["temp_c"], float),
+        r_ohm=np.array([r["r0_ohm"], r["r1_ohm"], r["r2_ohm"]], float),
+        tau_s=(float(r["tau1_s"]), float(r["tau2_s"])),
+        activation_k=np.array([r0_k, rc_k, rc_k], float),
+        heat_capacity_j_per_k=float(heat["heat_capacity_j_per_k"]),
+        to_ambient_w_per_k=float(heat["to_ambient_w_per_k"]),
+        to_neighbour_w_per_k=float(heat.get("to_neighbour_w_per_k", 0.0)),
+        limits=source.get("limits", {}),
+        accuracy=source.get("accuracy", {}),
+    )
+
+
+class Tables:
+    """The cell's tables by temperature row and SoC interval, in one array to gather from.
+
+    Interval k ends at node k of `soc`; the first and the last reach beyond its ends. An entry:
+    (at the row, change to the next row per K) x (value at `node`, slope over SoC) x (OCV, R0, R1,
+    R2, half the distance of the OCV's branches). Between its edges a table is what its entry says.
+    """
+
+    def __init__(self, cell: CellData) -> None:
+        self.soc = soc = np.union1d(cell.ocv_soc, cell.r_soc)
+        self.node = np.concatenate([soc[:1], soc])
+        self.low, self.high = np.array([[-FAR, *soc], [*soc, FAR]])
+        self.row_c = cell.r_temp_c
+        self.inner_c = cell.r_temp_c[1:-1]
+        self.row_edges_c = np.array([-KELVIN, *self.row_c, 10 * KELVIN])
+        self.stride = len(soc) + 1
+        ocv = [[cell.ocv_v(soc, row_c) for row_c in self.row_c]]
+        r = [[np.interp(soc, cell.r_soc, row) for row in part] for part in cell.r_ohm]
+        gap = np.zeros_like(cell.ocv_soc) + cell.hysteresis_v
+        gap = [[np.interp(soc, cell.ocv_soc, gap)] * len(self.row_c)]
+        held = _intervals(soc, np.array([*r, *gap]), hold=True)
+        at = np.concatenate([_intervals(soc, np.array(ocv), hold=False), held], 1)
+        per_k = np.zeros_like(at)
+        per_k[:, :, :-1] = np.diff(at, axis=2) / np.diff(self.row_c)[:, None]
+        entries = np.stack([at, per_k]).transpose(3, 4, 0, 1, 2)
+        self.entries = np.ascontiguousarray(entries).reshape(-1, 2, 2, 5)
+
+
+def _intervals(x: Array, y: Array, hold: bool) -> Array:
+    """Value and slope of each interval; beyond the ends held or straight on."""
+    slope = np.diff(y) / np.diff(x)
+    first, last = slope[..., :1], slope[..., -1:]
+    if hold:
+        first, last = first * 0, last * 0
+    values = np.concatenate([y[..., :1], y], -1)
+    return np.stack([values, np.concatenate([first, slope, last], -1)])
