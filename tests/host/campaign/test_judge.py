@@ -48,7 +48,8 @@ def test_a_shed_is_told_and_cut_in_time(late_ms):
 
 def test_a_shed_told_late_but_cut_in_time_is_late():
     allowed = allowed_ms("fe_lost")
-    found = judge.detection(result(trip("fe_lost", 30000 + allowed, 30000 + allowed)), case(), PACK)
+    late = trip("fe_lost", 30000 + allowed, 30000 + allowed)
+    found = judge.detection(result(late), case(), PACK)
     assert found is not None and not found["ok"]
 
 
