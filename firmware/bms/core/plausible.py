@@ -122,6 +122,7 @@ _SANE_UV = const(1000000)
 _RESET_MS = const(1000)  # what one reset of the front end weighs
 LOST_MAX_MS = const(1000000)  # where the counters stop
 DT_MAX_MS = const(1000)  # longest step that delays may count at once
+_START_MS = const(1000)  # a front end that has yet to start is not lost: no gate closes meanwhile
 _HALF = const(500000000)
 _TEMP_MAX_MDEGC = const(200000)  # no sensor here reads beyond; -100 to 200 degC
 
@@ -137,6 +138,7 @@ class Plausible:
     def __init__(self, pack):
         self.v = array("i", [0] * len(FIELDS))
         self.v[HOT_MDEGC] = -_TEMP_MAX_MDEGC
+        self.v[FE_LOST_MS] = -_START_MS
         self.has_fet = pack.has_fet
         self.has_board = pack.has_board
 
