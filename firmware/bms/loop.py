@@ -16,7 +16,8 @@ class Bms:
     """The running firmware of one pack on one board.
 
     board: `drivers(pack)` gives the objects whose `read(frame)` fill the Frame, the front end
-    first, which takes `balance(mask)` where the pack bleeds cells; `tested()` the flags of the
+    first, which takes `balance(mask)` where the pack bleeds cells and is told whether a gate is
+    `closed`; `tested()` the flags of the
     boot test (CODE_OK, PINS_OK); `gates.set(chg_on, dsg_on)` commands and feeds,
     `gates.dropped()` tells that hardware holds open what is commanded closed, `gates.blow()` blows
     the fuse (packs that have one to blow); `ticks_ms()` is the clock; `saved()` the (soc_ppm,
@@ -119,6 +120,8 @@ class Bms:
     def _slack(self):
         core = self.core
         board = self.board
+        # A front end with FETs of its own is not configured under a gate that is to be closed.
+        self.drivers[0].closed = core.switch.closed()
         # After the gates a failure costs its feature, never the pack. Limits and SoC are needed:
         # a rule warns and sheds, and a clear request tries again. A link is not.
         if core.request == CLEAR:

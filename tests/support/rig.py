@@ -1,7 +1,7 @@
 """Rigs that run the firmware of one pack on readings that a test chooses.
 
 `Bench` steps protect and switch on signals; `Rig` runs the whole loop on register codes of the
-INA228 model and ADC codes, time running by the pack's period.
+pack's front end, and ADC codes where sensors hang on pins, time running by the pack's period.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from bms.core import rules as R
 from bms.core import switch as W
 from bms.core.fixed import interp
 from bms.core.protect import ACTED, STRIDE, Protect
-from bms.drivers.front import drivers
+from bms.drivers.front import BQ76952, drivers
 from bms.loop import Bms
 from bms.mailbox import Mailbox
-from solidbms.plant.chips import ina228 as chip_model
+from solidbms.plant import ntc
+from solidbms.plant.chips.bq76952 import Bq76952
+from solidbms.plant.chips.ina228 import Ina228
 
 ALL_TRUSTED = (1 << P.SIGNALS) - 1
 TICKS_MASK = (1 << 30) - 1
@@ -82,14 +84,25 @@ class Bench:
 
 
 class Rig:
-    """The whole loop of one pack; the test sets codes, `nack` and `late_ms`."""
+    """The whole loop of one pack; the test sets codes, `nack` and `late_ms`.
+
+    Codes of an INA228 pack are bus_code, shunt_code, ntc_code; of a BQ76952 pack cell_code (every
+    cell), current_code, temp_code (every sensor on cells), fet_code. See `level_codes`.
+    """
 
     def __init__(self, pack: Any, start_ms: int = 0) -> None:
         self.pack = pack
-        self.chip = chip_model.Ina228(pack.chip_address)
+        self.chip: Any = Ina228(pack.chip_address)
+        self.advance = self._advance_ina228
+        if pack.chip == BQ76952:
+            self.chip = Bq76952(pack.cells, pack.chip_address)
+            self.advance = self._advance_bq76952
         self.bus_code = 18432  # 3.6 V
         self.shunt_code = 0
         self.ntc_code = 32768
+        self.cell_code = 3600
+        self.current_code = 0
+        self.temp_code = self.fet_code = 2982  # 25 degC
         self.nack = False
         self.held = False  # the dead-man holds the gates open
         self.late_ms = 0
@@ -170,19 +183,39 @@ class Rig:
         request: put in the mailbox in between.
         """
         self.now_ms += self.core.period_ms() + self.late_ms
-        bus_v = self.bus_code * BUS_UV * 1e-6
-        self.chip.advance(self.now_ms * 1000, self.shunt_code * SHUNT_NV * 1e-9, bus_v, 25.0)
+        self.advance(self.now_ms * 1000)
         if request:
             self.bms.mailbox.put(request, 0, self.ticks_ms())
         self.bms.cycle()
 
+    def _advance_ina228(self, now_us: int) -> None:
+        bus_v = self.bus_code * BUS_UV * 1e-6
+        self.chip.advance(now_us, self.shunt_code * SHUNT_NV * 1e-9, bus_v, 25.0)
+
+    def _advance_bq76952(self, now_us: int) -> None:
+        chip = self.chip
+        cells_v = [self.cell_code / 1000] * self.pack.cells
+        shunt_v = self.current_code / chip.scan.user_per_v
+        ohm = (ntc.resistance_ohm(code / 10 - 273.15, 1e4, 3435.0) if code else 0.0
+               for code in (*[self.temp_code] * 3, self.fet_code))  # fmt: skip
+        feeds = chip.chg_driven or chip.dsg_driven or chip.pdsg_driven
+        out_v = sum(cells_v) if feeds else 0.0
+        chg_on, dsg_on = self.commanded
+        chip.advance(now_us, cells_v, shunt_v, shunt_v, tuple(ohm), 25.0, out_v, out_v,
+                     bool(chg_on), bool(dsg_on))  # fmt: skip
+
     def close(self) -> None:
         """Boot on believable readings and close both gates."""
-        for _ in range(20):
-            if self.core.switch.v[W.STATE] != W.BOOT:
+        for _ in range(300):
+            booted = self.core.switch.v[W.STATE] != W.BOOT
+            if booted and not self.core.rules.blocked:  # a front end may take a while to answer
                 break
             self.tick()
         self.tick(W.CLOSE)
+        for _ in range(40):
+            if self.commanded == (1, 1):
+                break
+            self.tick()
         assert self.commanded == (1, 1)
 
     def phase(self, row: int) -> int:
@@ -194,27 +227,45 @@ class Rig:
         return self.phase(row) >= ACTED
 
 
-def level_codes(pack: Any, signal: int) -> tuple[range, Callable[[int], int], str] | None:
+Levels = tuple[range, Callable[[int], int], str]
+
+
+def level_codes(pack: Any, signal: int) -> Levels | None:
     """Return (codes, value in firmware units of a code, input of `Rig`), None without codes.
 
-    Codes are ordered so that the signal never falls. Values by the chip's data sheet: VBUS
-    195.3125 uV a code; current 312.5 nV / shunt a code, as the pack's fraction states it.
+    Codes are ordered so that the signal never falls. Values by the chips' data sheets. INA228: VBUS
+    195.3125 uV a code, current 312.5 nV / shunt. BQ76952: 1 mV, the unit of current that the pack
+    states, 0.1 K.
     """
 
     def current(code: int) -> int:
         return (Fraction(code * pack.ua_num, pack.ua_den)).__floor__()
 
-    full = range(-(1 << 19) + 1, 1 << 19)
+    bq = pack.chip == BQ76952
+    full = range(-0x7FFF, 0x8000) if bq else range(-(1 << 19) + 1, 1 << 19)
+    if signal == P.CHARGE_UA:
+        return full, current, "current_code" if bq else "shunt_code"
+    if signal == P.DISCHARGE_UA:
+        return full[::-1], lambda c: -current(c), "current_code" if bq else "shunt_code"
+    return _levels_bq76952(pack, signal) if bq else _levels_ina228(pack, signal)
+
+
+def _levels_ina228(pack: Any, signal: int) -> Levels | None:
     if signal in (P.CELL_MAX_UV, P.CELL_MIN_UV):
         return range(1 << 19), lambda c: c * 3125 // 16 // pack.cells, "bus_code"
-    if signal == P.CHARGE_UA:
-        return full, current, "shunt_code"
-    if signal == P.DISCHARGE_UA:
-        return full[::-1], lambda c: -current(c), "shunt_code"
     if signal in (P.TEMP_MAX_MDEGC, P.TEMP_MIN_MDEGC):
         codes = range(pack.ntc_low, pack.ntc_high + 1)[::-1]  # an NTC falls as it warms
         return codes, lambda c: interp(pack.ntc_mdegc, c), "ntc_code"
     return None
+
+
+def _levels_bq76952(pack: Any, signal: int) -> Levels | None:
+    if signal in (P.CELL_MAX_UV, P.CELL_MIN_UV):
+        return range(5000), lambda c: c * 1000, "cell_code"
+    temp = range(2282, 4231), lambda c: c * 100 - 273150
+    if signal in (P.TEMP_MAX_MDEGC, P.TEMP_MIN_MDEGC):
+        return *temp, "temp_code"
+    return (*temp, "fet_code") if signal == P.FET_MDEGC else None
 
 
 def first_above(codes: range, value: Callable[[int], int], limit: int) -> int:
