@@ -12,8 +12,8 @@ from solidbms.packc import Compiled
 from solidbms.scenario import Charge, Expect, FaultUse, Load, Request, Scenario, Start
 
 ENTROPY = 20260401  # of the whole campaign; a run's seed is its child by what it tries
-CLOSE_S = 2.0
-BEGIN_S = 5.0
+CLOSE_S = 6.0  # the front end has been set up, and what acted meanwhile has cleared
+BEGIN_S = 9.0
 AFTER_S = 8.0  # watched after the gates have been told to open
 SOC = {"rest": (0.3, 0.9), "load": (0.35, 0.9), "charge": (0.3, 0.75)}
 

@@ -60,6 +60,7 @@ class Circuit:
         self._pins = 0
         self._world_us = self._chip_us = 0
         self._pace = 1.0
+        self._sensed = False  # faults lay on what it reads
         self._ohm: tuple[float, ...] = ()
         self._at_c: list[float] = []
 
@@ -74,7 +75,11 @@ class Circuit:
         temps_c = [*plant.temps_c[: self._temps], plant.fet_c]
         chip = self.chip
         if senses:
-            cells_v = [senses.shown("cell_v", v, k) for k, v in enumerate(cells_v)]
+            # Of the readings alone: the stack has a path of its own.
+            off = ((k, senses.shown("cell_v", v, k) - v) for k, v in enumerate(cells_v))
+            chip.cell_offset_v = {k: v for k, v in off if v}
+            stack_v = sum(cells_v)
+            chip.stack_offset_v = senses.shown("stack_v", stack_v) - stack_v
             chip.cell_gain = senses.shown("reference", 1.0)
             lines = (k + 1 for k in range(self._cells))
             chip.open_wire = {k for k in lines if senses.has("cell_wire", "open", k - 1)}
@@ -84,9 +89,12 @@ class Circuit:
             die_c = senses.shown("die_c", die_c)
             pack_v = senses.shown("out_v", pack_v)
             self._at_c = []
-        elif chip.open_wire or chip.cell_gain != 1.0:
+        elif self._sensed:
             chip.open_wire = set()
+            chip.cell_offset_v = {}
+            chip.stack_offset_v = 0.0
             chip.cell_gain = 1.0
+        self._sensed = bool(senses)
         if temps_c != self._at_c:
             self._at_c = temps_c
             self._ohm = self._thermistors(temps_c, senses)

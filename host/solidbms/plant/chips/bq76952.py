@@ -42,8 +42,8 @@ class Bq76952(Commands):
 
     Faults: `open_wire` (sense lines, 0 is VC0, `cells` the top one, which do not reach the chip),
     `frozen` (names out of `bq76952_scan.FREEZABLE`), `cell_gain` (drift of the cell ADC, not of
-    the stack's divider), `cell_offset_v` (by cell), `number` (another chip's), `upset`,
-    `power_on_reset`, and `mute` (no acknowledge).
+    the stack's divider), `cell_offset_v` (by cell), `stack_offset_v`, `number` (another chip's),
+    `upset`, `power_on_reset`, and `mute` (no acknowledge).
 
     Outputs: `chg_driven`, `dsg_driven`, `pchg_driven`, `pdsg_driven`, `bleeding` (mask by cell),
     `bleed_share`, `load_pullup` (some 100 uA out of LD), `alert_active`.
@@ -73,6 +73,7 @@ class Bq76952(Commands):
     frozen = _of_scan("frozen")
     open_wire = _of_scan("open_wire")
     cell_offset_v = _of_scan("cell_offset_v")
+    stack_offset_v = _of_scan("stack_offset_v")
     cell_gain = _of_scan("cell_gain")
 
     def power_on_reset(self) -> None:
@@ -182,10 +183,11 @@ class Bq76952(Commands):
         events = scan.run(now_us, pack_v, ld_v, die_c)
         if events:
             self._scanned(events)
-        if self._plain and not scan.drift_v:
+        if self._plain and not scan.drift_v and not scan.off:
             high, low, stack_v = max(cells_v), min(cells_v), sum(cells_v)
         else:
-            used = [pins[k] for k in scan.used]
+            seen = scan.seen(pins)
+            used = [seen[k] for k in scan.used]
             high, low, stack_v = max(used), min(used), sum(pins)
         x = Inputs(high, low, shunt_v, stack_v, pack_v, ld_v)
         guard.run(span_us, x)

@@ -36,6 +36,7 @@ class Scan:
         self.frozen: set[str] = set()
         self.cell_gain = 1.0  # drift of the cell ADC's reference; the stack's divider has its own
         self.cell_offset_v: dict[int, float] = {}  # by cell
+        self.stack_offset_v = 0.0
         self.pins = [0.0] * m.INPUTS
         self.ts_ohm: tuple[float, ...] = ()
         self.reset()
@@ -185,21 +186,32 @@ class Scan:
             self._slot = 0
             self._began_us += self._loop_us
 
+    @property
+    def off(self) -> bool:
+        """Whether cells read wrongly."""
+        return self.cell_gain != 1.0 or bool(self.cell_offset_v)
+
+    def seen(self, pins: list[float]) -> list[float]:
+        """Return what the cell ADC makes of voltages at the inputs: its protections see the same,
+        TRM 5.2 and 5.3."""
+        if not self.off:
+            return pins
+        seen = [v * self.cell_gain for v in pins]
+        for cell, offset in self.cell_offset_v.items():
+            seen[self.inputs[cell]] += offset
+        return seen
+
     def _publish(self, pack_v: float, ld_v: float, die_c: float) -> None:
         """A loop has ended: what it measured shows."""
         frozen = self.frozen
         if "cells" not in frozen:
-            raw = self._raw
-            if self.cell_gain != 1.0 or self.cell_offset_v:
-                raw = [v * self.cell_gain for v in raw]
-                for cell, offset in self.cell_offset_v.items():
-                    raw[self.inputs[cell]] += offset
+            raw = self.seen(self._raw)
             # int() of a shifted float: to nearest, and half the cost of round().
             _CELLS.pack_into(self.ram, m.CELL_1, *[int(v * 1000 + 32768.5) - 32768 for v in raw])
         loop = self._loop
         name, register = _AUX[loop]
         if name not in frozen:
-            volt = (sum(self.pins), pack_v, ld_v)[loop]
+            volt = (sum(self.pins) + self.stack_offset_v, pack_v, ld_v)[loop]
             code = max(0, min(0x7FFF, int(volt * self._aux_per_v + 0.5)))
             struct.pack_into("<h", self.ram, register, code)
         if loop == 0 and "die" not in frozen:
