@@ -43,11 +43,13 @@ class Bench:
     def __init__(self, pack: Any) -> None:
         self.pack = pack
         self.protect = Protect(pack)
-        self.switch = W.Switch()
+        self.switch = W.Switch(pack.pre_discharge)
         self.frame = F.Frame(pack.cells, pack.temps)
         self.sig = array("i", [0] * len(P.FIELDS))
         self.sig[P.TRUST] = ALL_TRUSTED
-        self.flags = F.CODE_OK | F.CHIP_OK | F.PINS_OK
+        # A front end that tells of its FETs tells that they are on.
+        shown = F.FETS_OK | F.CHG_SHOWN | F.DSG_SHOWN if pack.pre_discharge else 0
+        self.flags = F.CODE_OK | F.CHIP_OK | F.PINS_OK | shown
         self.now_ms = 0
 
     def tick(self, request: int = W.NONE) -> None:
@@ -72,6 +74,8 @@ class Bench:
         for _ in range(W.BOOT_FRAMES):
             self.tick()
         self.tick(W.CLOSE)
+        if self.pack.pre_discharge:
+            self.tick()
         assert self.switch.v[W.CHG_ON] and self.switch.v[W.DSG_ON]
 
     def phase(self, row: int) -> int:
@@ -233,9 +237,9 @@ Levels = tuple[range, Callable[[int], int], str]
 def level_codes(pack: Any, signal: int) -> Levels | None:
     """Return (codes, value in firmware units of a code, input of `Rig`), None without codes.
 
-    Codes are ordered so that the signal never falls. Values by the chips' data sheets. INA228: VBUS
-    195.3125 uV a code, current 312.5 nV / shunt. BQ76952: 1 mV, the unit of current that the pack
-    states, 0.1 K.
+    Codes are ordered so that the signal never falls. Values by the chips' data sheets. INA228:
+    VBUS 195.3125 uV a code, current 312.5 nV / shunt. BQ76952: 1 mV, the unit of current that the
+    pack states, 0.1 K.
     """
 
     def current(code: int) -> int:
