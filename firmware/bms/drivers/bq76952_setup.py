@@ -80,9 +80,7 @@ class Setup:
     def step(self, closed):
         """Do one tick's part; return whether the chip is ready. OSError as the bus reports it."""
         # In their order; what needs no time of the chip follows in the same tick.
-        if self.state == _PROBE:
-            self._probe()
-        elif self.state == _WRITE:
+        if self.state == _WRITE:
             self._write()
         elif self.state == _EXIT:
             self.link.ask(_EXIT_CFGUPDATE)
@@ -94,8 +92,10 @@ class Setup:
                 self._verify()
             elif self.state == _MODE:
                 self._mode()
-            elif self.state == _FETS:
-                return self._fets(closed)
+            elif self.state == _FETS and self._fets(closed):
+                return True
+        if self.state == _PROBE:
+            self._probe()
         if self.state == _ENTER and not closed:
             self.link.ask(_SET_CFGUPDATE)
             self.state = _WRITE
@@ -174,22 +174,33 @@ class Setup:
     def _left(self):
         link = self.link
         link.probe(self.status)
-        updating = link.word(self.status, 0) & (CFGUPDATE | POR)
-        self.state = _EXIT if updating else _VERIFY
+        status = link.word(self.status, 0)
         self.at = 0
+        if status & CFGUPDATE:
+            self.state = _EXIT
+        else:
+            self.state = _PROBE if status & POR else _VERIFY  # reset meanwhile: from the start
 
     def _mode(self):
         # Comm Type is written; some chips change over with it, all with this command.
         link = self.link
         link.probe(self.status)
-        if link.shift == self.crc:
+        if link.word(self.status, 0) & POR:
+            self.state = _PROBE
+        elif link.shift == self.crc:
             self.state = _FETS
         else:
             link.ask(_SWAP_COMM_MODE)
 
     def _fets(self, closed):
-        # FET_ENABLE toggles: only where it is off, and looked at again before it counts.
-        if not self._answer(_MANUFACTURING_STATUS) & _FET_EN:
+        # FET_ENABLE toggles: only where it is off, and looked at again before it counts. A chip
+        # that was reset meanwhile must not get it: its pins hold nothing off.
+        enabled = self._answer(_MANUFACTURING_STATUS) & _FET_EN
+        self.link.read(self.status)
+        if self.link.word(self.status, 0) & POR:
+            self.state = _PROBE
+            return False
+        if not enabled:
             if not closed:
                 self.link.ask(_FET_ENABLE)
             return False

@@ -107,7 +107,7 @@ class Guard:
         self._ocd_v = {
             m.OCD1: get("OCD1 Threshold") * m.SHUNT_STEP_V,
             m.OCD2: get("OCD2 Threshold") * m.SHUNT_STEP_V,
-            m.SCD: m.SCD_MV[get("SCD Threshold")] / 1000,
+            m.SCD: m.SCD_MV[get("SCD Threshold") & 15] / 1000,
         }
         gain = get("CC Gain") / 7.4768  # ohm^-1 / 1000
         self._ma_per_v = gain * 1e6

@@ -1,0 +1,902 @@
+"""The driver against the register-level model, over a bus that can fail at any transaction."""
+
+import math
+import struct
+from errno import EIO, ETIMEDOUT
+from types import SimpleNamespace
+
+import pytest
+from bms.core import frame as F
+from bms.core.fixed import TICKS_MAX
+from bms.core.frame import Frame
+from bms.drivers import bq76952 as driver
+from bms.drivers.bq76952 import Bq76952
+from bms.drivers.bq76952_link import CRC8
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solidbms.fronts import bq76952_memory as memory
+from solidbms.plant.chips import bq76952_map as m
+from solidbms.plant.chips.bq76952 import Bq76952 as Chip
+
+CELLS = 14
+SHUNT_OHM = 0.0005
+TICK_MS = 50
+READINGS = F.VOLT_OK | F.CURRENT_OK | F.OUT_OK
+TEMPS = F.TEMP_OK * 7 | F.FET_TEMP_OK | F.BOARD_TEMP_OK
+STATE = F.FETS_OK | F.CHIP_OK
+ALL = READINGS | TEMPS | STATE | F.CHARGE_OK | F.FE_TIME_OK
+FETS_ON = F.CHG_SHOWN | F.DSG_SHOWN
+BIT_US = 2.5  # 400 kHz
+BUS_MS = 12  # of a tick
+
+
+def ohm(temp_c):
+    return 10_000 * math.exp(3435 * (1 / (temp_c + 273.15) - 1 / 298.15))
+
+
+def make_pack(crc=True, unit_ma=10.0, **kwargs):
+    asked = {
+        "over_v": 4.4, "under_v": 2.5, "charge_a": 30.0, "discharge_a": 150.0, "short_a": 300.0,
+        "hot_discharge_c": 75.0, "hot_fet_c": 100.0, "predischarge_v": 1.0,
+    }  # fmt: skip
+    asked.update(kwargs)
+    wanted = memory.Settings(cells=CELLS, shunt_ohm=SHUNT_OHM, unit_ma=unit_ma, crc=crc, **asked)
+    ua, uas = memory.ua_per_code(unit_ma), memory.uas_per_code(unit_ma)
+    return SimpleNamespace(
+        cells=CELLS, temps=wanted.temps, chip_address=8, chip_crc=int(crc),
+        ua_num=ua.numerator, ua_den=ua.denominator,
+        charge_num=uas.numerator, charge_den=uas.denominator,
+        chip_memory=memory.table(memory.memory(wanted)),
+    )  # fmt: skip
+
+
+PACK = make_pack()
+
+
+class Bus:
+    """Counts transactions and bits; `before[k]` runs before the k-th, and may raise.
+
+    spoil: transactions of which a byte comes over wrong. tear: k to (byte, what happens there).
+    """
+
+    def __init__(self, chip):
+        self.chip = chip
+        self.count = self.bits = 0
+        self.before = {}
+        self.spoil = {}
+        self.tear = {}
+        self.writes = []
+        self.reads = []
+
+    def readfrom_mem_into(self, address, register, buffer):
+        assert address == self.chip.address
+        k = self._begin(buffer, len(buffer) + 3)
+        data = bytearray(self.chip.read(register, len(buffer)))
+        if k in self.tear:
+            at, act = self.tear[k]
+            act()
+            data[2 * at :] = self.chip.read(register, len(buffer))[2 * at :]
+        if k in self.spoil:
+            data[self.spoil[k] % len(data)] ^= 1 << self.spoil[k] % 8
+        self.reads.append((register, len(buffer)))
+        buffer[:] = data
+
+    def writeto(self, address, buffer):
+        assert address == self.chip.address
+        k = self._begin(None, len(buffer) + 1)
+        data = bytearray(buffer[1:])
+        self.writes.append((buffer[0], bytes(data)))
+        if k in self.spoil:
+            data[self.spoil[k] % len(data)] ^= 1 << self.spoil[k] % 8
+        self.chip.write(buffer[0], bytes(data))
+
+    def _begin(self, buffer, count):
+        k = self.count
+        self.count += 1
+        self.bits += 9 * count + 2
+        if k in self.before:
+            if buffer is not None:
+                buffer[:] = bytes([0xA5]) * len(buffer)  # what a transfer leaves that broke off
+            self.before[k]()
+        return k
+
+
+def raiser(code):
+    def fail():
+        raise OSError(code)
+
+    return fail
+
+
+class Rig:
+    """Chip, bus, driver and a Frame as the loop prepares it."""
+
+    def __init__(self, pack=PACK, **kwargs):
+        self.chip = Chip(CELLS, **kwargs)
+        self.bus = Bus(self.chip)
+        self.pack = pack
+        self.driver = Bq76952(self.bus, pack)
+        self.frame = Frame(CELLS, pack.temps)
+        self.us = 0
+        self.cells_v = [3.7] * CELLS
+        self.amp = 0.0
+        self.temps_c = [25.0, 26.0, 27.0, 40.0]
+        self.ohm = None
+        self.die_c = 30.0
+        self.pack_v = self.ld_v = 0.0
+        self.gates = True
+        self.moved = 0
+        self.worst_ms = 0.0
+
+    def pass_ms(self, ms):
+        self.us += round(ms * 1000)
+        volt = self.amp * SHUNT_OHM
+        self.chip.advance(
+            self.us, self.cells_v, volt, volt, self.ohm or tuple(map(ohm, self.temps_c)),
+            self.die_c, self.pack_v, self.ld_v, self.gates, self.gates,
+        )  # fmt: skip
+
+    def read(self):
+        """One tick's read; returns flags."""
+        v = self.frame.v
+        v[F.T_MS] = self.us // 1000 & TICKS_MAX
+        v[F.FLAGS] = v[F.CHARGE_UAS] = 0
+        self.bus.bits = 0
+        self.driver.read(self.frame)
+        self.worst_ms = max(self.worst_ms, self.bus.bits * BIT_US / 1000)
+        self.moved += v[F.CHARGE_UAS]
+        return v[F.FLAGS]
+
+    def tick(self, ms=TICK_MS):
+        self.pass_ms(ms)
+        return self.read()
+
+    def run(self, ticks):
+        flags = 0
+        for _ in range(ticks):
+            flags = self.tick()
+        return flags
+
+    def boot(self, ticks=40):
+        self.pack_v = self.ld_v = sum(self.cells_v)
+        assert self.run(ticks) & (ALL | FETS_ON) == ALL | FETS_ON
+        return self
+
+    def cell_uv(self):
+        return list(self.frame.v[F.CELL0 : F.CELL0 + CELLS])
+
+    def temps(self):
+        v = self.frame.v
+        return [*v[self.frame.temp0 :], v[F.FET_MDEGC], v[F.BOARD_MDEGC]]
+
+    def configured(self):
+        """Whether the chip holds what the pack wants."""
+        table, at = self.pack.chip_memory, 0
+        while at < len(table):
+            address, count = table[at : at + 2]
+            have = self.chip.memory[address - m.FIRST : address - m.FIRST + count]
+            if list(have) != table[at + 2 : at + 2 + count]:
+                return False
+            at += 2 + count
+        return True
+
+
+# Boot.
+
+
+@pytest.mark.parametrize("crc", [True, False])
+@pytest.mark.parametrize("wakes_with_crc", [True, False])
+@pytest.mark.parametrize("swaps_on_exit", [True, False])
+def test_starts_in_either_mode(crc, wakes_with_crc, swaps_on_exit):
+    rig = Rig(make_pack(crc), crc=wakes_with_crc, swaps_on_exit=swaps_on_exit)
+    assert rig.run(20) & ALL == ALL
+    assert rig.configured()
+    assert rig.chip.crc_on is crc
+    assert rig.chip.refused == 0
+    assert rig.driver.resets == 0
+
+
+def test_gates_can_be_allowed_within_a_second():
+    rig = Rig()
+    flags = [rig.tick() & ALL for _ in range(20)]
+    assert ALL in flags
+    assert flags.index(ALL) * TICK_MS < 1000
+
+
+def test_a_configured_chip_is_only_read():
+    rig = Rig().boot()
+    rig.driver = Bq76952(rig.bus, rig.pack)
+    rig.bus.writes.clear()
+    flags = rig.run(14)
+    assert flags & ALL == ALL
+    numbers = {data[0] | data[2] << 8 for register, data in rig.bus.writes if register == 0x3E}
+    assert m.SET_CFGUPDATE not in numbers and m.FET_ENABLE not in numbers
+    assert flags & FETS_ON == FETS_ON
+
+
+def test_nothing_is_written_to_the_memory_after_boot():
+    rig = Rig().boot()
+    rig.bus.writes.clear()
+    rig.run(100)
+    assert not {register for register, _ in rig.bus.writes} - {0x3E, m.ALARM_STATUS}
+
+
+@pytest.mark.parametrize("number", [0x7694, 0x7690, 0, 0xFFFF])
+def test_another_chip_is_not_configured(number):
+    rig = Rig()
+    rig.chip.number = number
+    assert rig.run(30) == 0
+    assert rig.chip.memory == m.defaults()
+    rig.chip.number = m.NUMBER
+    assert rig.run(25) & ALL == ALL
+
+
+def test_a_chip_that_does_not_take_a_setting_is_not_ready():
+    rig = Rig()
+    take = rig.chip.transfer
+
+    def but_one(number, data):
+        if number != m.ADDRESS["FET Options"]:
+            take(number, data)
+
+    rig.chip.transfer = but_one
+    assert rig.run(60) & F.CHIP_OK == 0
+    rig.chip.transfer = take
+    assert rig.run(30) & ALL == ALL
+
+
+@pytest.mark.parametrize("crc", [True, False])
+def test_a_tick_leaves_the_bus_soon(crc):
+    rig = Rig(make_pack(crc))
+    rig.boot()
+    rig.driver.balance(0x155)
+    rig.run(400)
+    rig.chip.power_on_reset()
+    rig.run(40)
+    assert rig.worst_ms < BUS_MS
+
+
+# Readings.
+
+
+@given(
+    cells_v=st.lists(st.floats(0.0, 5.4), min_size=CELLS, max_size=CELLS),
+    amp=st.floats(-320, 320),
+)
+@settings(max_examples=40)
+def test_readings_to_the_lsb(cells_v, amp):
+    rig = Rig().boot()
+    rig.cells_v = cells_v
+    rig.amp = amp
+    rig.pack_v = 61.23
+    rig.run(12)
+    v = rig.frame.v
+    assert all(
+        abs(uv - volt * 1e6) <= 501 for uv, volt in zip(rig.cell_uv(), cells_v, strict=True)
+    )
+    assert abs(v[F.PACK_UV] - sum(cells_v) * 1e6) <= 5001
+    assert v[F.OUT_UV] == 61_230_000
+    assert abs(v[F.CURRENT_UA] - amp * 1e6) <= 5001
+
+
+def test_each_cell_has_its_place():
+    rig = Rig().boot()
+    rig.cells_v = [3.0 + k / 10 for k in range(CELLS)]
+    rig.run(6)
+    assert rig.cell_uv() == [3_000_000 + 100_000 * k for k in range(CELLS)]
+
+
+def test_a_cell_below_zero():
+    rig = Rig().boot()
+    rig.cells_v[4] = -0.15
+    rig.run(6)
+    assert rig.cell_uv()[4] == -150_000
+
+
+def test_a_finer_unit_of_current():
+    rig = Rig(make_pack(unit_ma=1.0)).boot()
+    rig.amp = -12.345
+    rig.run(3)
+    assert rig.frame.v[F.CURRENT_UA] == -12_345_000
+
+
+def test_temperatures():
+    rig = Rig().boot()
+    rig.temps_c, rig.die_c = [-30.0, 20.0, 60.0, 110.0], 85.0
+    rig.run(10)
+    wanted = [-30_000, 20_000, 60_000, 110_000, 85_000]
+    assert all(abs(a - b) <= 100 for a, b in zip(rig.temps(), wanted, strict=True))
+
+
+@pytest.mark.parametrize("broken", [math.inf, 0.0])
+@pytest.mark.parametrize("sensor", range(4))
+def test_a_broken_sensor_loses_its_own_flag(sensor, broken):
+    rig = Rig().boot()
+    rig.ohm = tuple(broken if k == sensor else ohm(25) for k in range(4))
+    flags = rig.run(10)
+    lost = F.FET_TEMP_OK if sensor == 3 else F.TEMP_OK << sensor
+    assert flags & TEMPS == TEMPS & ~lost
+    assert flags & READINGS == READINGS
+
+
+def test_fewer_sensors():
+    rig = Rig(make_pack(temps=1, fet_temp=False))
+    flags = rig.run(30)
+    assert flags & TEMPS == F.TEMP_OK | F.BOARD_TEMP_OK
+    assert flags & READINGS == READINGS
+
+
+@pytest.mark.parametrize("phase_ms", range(0, 63, 7))
+def test_a_reading_is_no_older_than_it_says(phase_ms):
+    rig = Rig().boot()
+    rig.pass_ms(phase_ms)
+    rig.cells_v, rig.amp = [3.2] * CELLS, -10.0
+    rig.temps_c, rig.die_c, rig.pack_v = [50.0] * 4, 60.0, 40.0
+    rig.tick(driver.AGE_CURRENT_MS)
+    assert rig.frame.v[F.CURRENT_UA] == -10_000_000
+    rig.pass_ms(driver.AGE_CELL_MS - driver.AGE_CURRENT_MS)
+    rig.read()
+    assert set(rig.cell_uv()) == {3_200_000}
+    for _ in range(5):
+        rig.tick((driver.AGE_FULL_MS - driver.AGE_CELL_MS) / 5)
+    assert rig.frame.v[F.PACK_UV] == 44_800_000
+    assert rig.frame.v[F.OUT_UV] == 40_000_000
+    assert rig.temps()[0] > 49_000 and rig.temps()[4] > 59_000
+
+
+# Whole sets only.
+
+
+class Levels:
+    """Cells that all show the same, a new level each scan, whenever it is told to end."""
+
+    def __init__(self, rig):
+        self.chip = rig.chip
+        self.level = 3000
+        self.scans = 0
+        rig.chip.frozen.add("scan")
+
+    def scan(self):
+        self.level += 7  # crosses byte borders: 0x0BFF to 0x0C00 and others
+        self.scans += 1
+        struct.pack_into("<16h", self.chip.ram, m.CELL_1, *[self.level] * 16)
+        struct.pack_into("<h", self.chip.ram, m.STACK, self.level)
+        self.chip.alarm |= m.ADSCAN | (m.FULLSCAN if self.scans % 3 == 0 else 0)
+        self.chip.show()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_torn_set_is_never_used(data):
+    rig = Rig().boot()
+    levels = Levels(rig)
+    shown = 0
+    for _ in range(data.draw(st.integers(1, 25))):
+        if data.draw(st.booleans()):
+            levels.scan()
+        at = rig.bus.count + data.draw(st.integers(0, 14))
+        if data.draw(st.booleans()):
+            rig.bus.before = {at: levels.scan}
+            rig.bus.tear = {}
+        else:
+            rig.bus.before = {}
+            rig.bus.tear = {at: (data.draw(st.integers(0, 40)), levels.scan)}
+        if rig.tick() & F.VOLT_OK and levels.scans:
+            seen = {uv // 1000 for uv in rig.cell_uv()} | {rig.frame.v[F.PACK_UV] // 10_000}
+            assert len(seen) == 1 or shown == 0  # from boot, cells and stack are of their own
+            level = max(seen)
+            assert level >= shown
+            if len(seen) == 1:
+                shown = level
+        rig.bus.before, rig.bus.tear = {}, {}
+    levels.scan()
+    rig.tick()
+    assert {uv // 1000 for uv in rig.cell_uv()} == {levels.level}
+
+
+def test_between_scans_the_last_set_stands():
+    rig = Rig().boot()
+    Levels(rig)
+    last = rig.cell_uv()
+    rig.amp = -20.0
+    for _ in range(4):
+        flags = rig.tick()
+        assert flags & READINGS == READINGS
+        assert rig.cell_uv() == last
+        assert rig.frame.v[F.CURRENT_UA] == -20_000_000
+
+
+def test_a_chip_that_stops_scanning_has_no_readings():
+    rig = Rig().boot()
+    levels = Levels(rig)
+    flags = [rig.tick() for _ in range(12)]
+    assert [bool(f & READINGS) for f in flags][:4] == [True] * 4
+    assert not any(f & READINGS or f & TEMPS for f in flags[6:])
+    assert all(f & STATE == STATE for f in flags)
+    levels.scan()
+    assert rig.tick() & READINGS == READINGS
+
+
+# Charge.
+
+
+def passed_uas(rig, start):
+    """What the chip has counted since, as a fraction of a uAs: exactly."""
+    return (rig.chip.scan.passed - start) * rig.pack.charge_num / rig.pack.charge_den / 2**15
+
+
+@settings(max_examples=50)
+@given(
+    steps=st.lists(
+        st.tuples(st.floats(-320, 320), st.integers(10, 900), st.booleans()), max_size=40
+    )
+)
+def test_charge_is_exact_and_nothing_is_lost_in_a_missed_tick(steps):
+    rig = Rig(make_pack(discharge_a=None, short_a=None, charge_a=None)).boot()
+    rig.run(10)
+    rig.moved, start = 0, rig.chip.scan.passed
+    for amp, ms, missed in steps:
+        rig.amp = amp
+        if missed:
+            rig.bus.before = {rig.bus.count: raiser(EIO)}
+            assert not rig.tick(ms) & F.CHARGE_OK
+            rig.bus.before = {}
+        else:
+            rig.tick(ms)
+    rig.amp = 0.0
+    rig.run(30)
+    assert abs(rig.moved - passed_uas(rig, start)) <= 300  # a count of 275 uAs
+
+
+def test_charge_has_no_bias():
+    # 0.3 mA short of a count each time: rounding that leans would show within the hour.
+    rig = Rig(make_pack(unit_ma=10.0)).boot()
+    rig.moved, start = 0, rig.chip.scan.passed
+    rig.amp = -0.0321
+    for _ in range(3600):
+        rig.tick(1000)
+    rig.amp = 0.0
+    rig.run(10)  # what was counted comes a tick later
+    assert abs(rig.moved - passed_uas(rig, start)) <= 300
+    assert abs(rig.moved / 1e6 + 0.0321 * 3600) < 1.0  # a CC1 code is 0.5 mA
+
+
+def test_charge_of_a_long_gap_is_handed_on_in_pieces():
+    rig = Rig(make_pack(discharge_a=None, short_a=None)).boot()
+    rig.moved, start = 0, rig.chip.scan.passed
+    rig.amp = -100.0
+    for _ in range(30):
+        rig.pass_ms(1000)
+    rig.amp = 0.0
+    rig.tick()  # what it was asked before the gap
+    assert rig.tick() & F.CHARGE_OWED
+    assert -275_000_000 <= rig.frame.v[F.CHARGE_UAS] < -270_000_000
+    rig.run(40)
+    assert abs(rig.moved - passed_uas(rig, start)) <= 300
+    assert rig.moved / 1e6 == pytest.approx(-3000, abs=30)
+
+
+@pytest.mark.parametrize("unit_ma", [1.0, 10.0])
+def test_every_product_stays_within_31_bits(unit_ma):
+    pack = make_pack(unit_ma=unit_ma)
+    assert 0x8000 * pack.ua_num < 1 << 30
+    most = driver._CODES_MAX // pack.charge_den + 1
+    assert (most + 1) * pack.charge_num < 1 << 30
+    assert (pack.charge_den - 1) * pack.charge_num + pack.charge_den < 1 << 30
+    assert 2 * driver._OWED_MAX < 1 << 31
+
+
+def test_the_chips_own_clock():
+    rig = Rig().boot()
+    began, at = rig.frame.v[F.FE_TIME_MS], rig.us
+    for _ in range(1000):
+        rig.tick()
+    assert rig.frame.v[F.FE_TIME_MS] - began == pytest.approx((rig.us - at) / 1000, abs=1000)
+    assert (rig.frame.v[F.FE_TIME_MS] - began) % 1000 == 0
+
+
+def test_the_chips_own_clock_wraps():
+    rig = Rig().boot()
+    rig.driver._time_ms = TICKS_MAX - 1500
+    rig.run(100)
+    assert 0 <= rig.frame.v[F.FE_TIME_MS] < 5000
+
+
+# FETs and faults.
+
+
+def test_fets_are_shown_as_driven():
+    rig = Rig().boot()
+    rig.gates = False
+    assert rig.tick() & (FETS_ON | F.PRE_SHOWN | F.FETS_OK) == F.FETS_OK
+    rig.gates, rig.ld_v = True, 0.0
+    assert rig.run(10) & (FETS_ON | F.PRE_SHOWN) == F.CHG_SHOWN | F.PRE_SHOWN
+    rig.ld_v = sum(rig.cells_v) - 0.5
+    assert rig.run(14) & (FETS_ON | F.PRE_SHOWN) == FETS_ON
+
+
+def test_the_precharge_fet_is_shown_as_charge():
+    rig = Rig(make_pack(precharge_v=(2.8, 3.0))).boot()
+    rig.cells_v[0] = 2.7
+    flags = rig.run(12)
+    assert rig.chip.pchg_driven and not rig.chip.chg_driven
+    assert flags & F.CHG_SHOWN
+
+
+@pytest.mark.parametrize(
+    "amp, bit, short", [(40.0, m.OCC, 0), (-170.0, m.OCD1, 0), (-320.0, m.SCD, F.SHORTED)]
+)
+def test_over_current_is_alerted(amp, bit, short):
+    rig = Rig().boot()
+    rig.amp = amp
+    flags = rig.run(2)
+    assert rig.frame.v[F.FE_ALERTS] & bit
+    assert flags & F.ALERTED
+    assert flags & F.SHORTED == short
+    assert not flags & (F.CHG_SHOWN if amp > 0 else F.DSG_SHOWN)
+    rig.amp = 0.0
+    rig.gates = False
+    rig.pack_v = 0.0
+    assert rig.run(160) & (F.ALERTED | F.SHORTED) == F.ALERTED | short  # 8 of 10 s
+    assert rig.run(80) & (F.ALERTED | F.SHORTED) == 0
+    assert rig.frame.v[F.FE_ALERTS] == 0
+
+
+def test_faults_of_every_register_have_their_bits():
+    rig = Rig().boot()
+    for bit in (m.CUV, m.SCD, m.UTC, m.OTF, m.HWDF, m.OCD3):
+        rig.chip.guard.status = bit
+        rig.chip.show()
+        rig.read()
+        assert rig.frame.v[F.FE_ALERTS] == bit
+    rig.chip.guard.status = 0
+    rig.chip.status |= m.PF
+    rig.chip.show()
+    rig.read()
+    assert rig.frame.v[F.FE_ALERTS] == driver.ALERT_PF
+
+
+def test_an_alert_between_two_ticks_is_not_missed():
+    rig = Rig().boot()
+    rig.chip.guard.status = m.OCC
+    rig.chip.show()
+    rig.chip.guard.status = 0
+    rig.chip.show()
+    assert rig.read() & F.ALERTED
+    assert not rig.tick() & F.ALERTED
+
+
+def test_load_gone_is_what_the_small_current_tells():
+    rig = Rig().boot()
+    assert rig.run(20) & F.LOAD_GONE == 0  # the FETs feed
+    rig.gates, rig.ld_v = False, 0.3
+    assert rig.run(30) & F.LOAD_GONE == 0
+    assert rig.chip.load_pullup
+    rig.ld_v = 4.2
+    assert rig.run(12) & F.LOAD_GONE
+    rig.ld_v = 3.8
+    assert rig.run(12) & F.LOAD_GONE == 0
+    rig.gates, rig.ld_v = True, sum(rig.cells_v)
+    rig.run(40)
+    assert not rig.chip.load_pullup
+
+
+# Balancing.
+
+
+def test_balancing_is_told_once_and_again_in_time():
+    rig = Rig().boot()
+    rig.driver.balance(1 << 13 | 1)
+    rig.tick()
+    rig.tick()
+    assert rig.chip.bleeding == 1 << 13 | 1
+    rig.bus.writes.clear()
+    rig.run(2000)  # 100 s: the chip stops after a minute
+    assert rig.chip.bleeding == 1 << 13 | 1
+    told = [data for register, data in rig.bus.writes if data[0] == 0x83]
+    assert len(told) == 20
+    rig.driver.balance(0)
+    rig.run(2)
+    assert rig.chip.bleeding == 0
+    assert rig.run(1) & ALL == ALL
+
+
+def test_balancing_ends_with_the_firmware():
+    rig = Rig().boot()
+    rig.driver.balance(1)
+    rig.run(2)
+    rig.pass_ms(61_000)
+    assert rig.chip.bleeding == 0
+
+
+def test_balancing_goes_on_after_a_reset():
+    rig = Rig().boot()
+    rig.driver.balance(2)
+    rig.run(2)
+    rig.chip.power_on_reset()
+    rig.run(30)
+    assert rig.chip.bleeding == 2
+
+
+def test_charge_is_counted_while_balancing_and_checking():
+    rig = Rig().boot()
+    rig.amp = -5.0
+    for n in range(100):
+        rig.driver.balance(n & 3)
+        assert rig.tick() & F.CHARGE_OK
+
+
+# The bus fails.
+
+
+def transactions(ticks, pack=PACK):
+    rig = Rig(pack)
+    rig.pack_v = rig.ld_v = sum(rig.cells_v)
+    rig.run(ticks)
+    return rig.bus.count
+
+
+def right(rig):
+    v = rig.frame.v
+    assert set(rig.cell_uv()) == {3_700_000}
+    assert v[F.PACK_UV] == 51_800_000
+    assert v[F.CURRENT_UA] == -5_000_000
+
+
+@pytest.mark.parametrize("code", [EIO, ETIMEDOUT])
+@pytest.mark.parametrize("length", [1, 3, 40])
+def test_fault_at_every_transaction(code, length):
+    settled = transactions(16)
+    for k in range(0, transactions(24), 1 if length == 1 and code == EIO else 5):
+        rig = Rig()
+        rig.amp = -5.0
+        rig.pack_v = rig.ld_v = sum(rig.cells_v)
+        rig.bus.before = {n: raiser(code) for n in range(k, k + length)}
+        for _ in range(24 + length):
+            began, before = rig.bus.count, rig.frame.v[:]
+            flags = rig.tick()
+            if any(n in rig.bus.before for n in range(began, rig.bus.count)):
+                assert not flags & (READINGS | TEMPS | F.CHARGE_OK | F.FETS_OK)
+                assert rig.frame.v[F.CHARGE_UAS] == 0
+                assert rig.frame.v[F.PACK_UV :] == before[F.PACK_UV :] or (
+                    list(rig.frame.v[F.CELL0 :]) == list(before[F.CELL0 :])
+                )
+            elif flags & F.VOLT_OK:
+                right(rig)
+        flags = rig.run(20)
+        assert flags & ALL == ALL, k
+        assert rig.configured()
+        if k >= settled:
+            assert rig.driver.resets == 0  # silence is not a reset
+
+
+def test_recovers_with_the_first_tick_after_the_fault():
+    rig = Rig().boot()
+    rig.bus.before = dict.fromkeys(range(rig.bus.count, rig.bus.count + 3), raiser(EIO))
+    assert [bool(rig.tick() & F.CHARGE_OK) for _ in range(4)] == [False, False, False, True]
+
+
+def test_a_bad_byte_at_every_transaction():
+    for k in range(transactions(14), transactions(24)):
+        for where in (0, 1, 5, 30):
+            rig = Rig()
+            rig.amp = -5.0
+            rig.pack_v = rig.ld_v = sum(rig.cells_v)
+            rig.run(14)
+            rig.bus.spoil = {k: where}
+            for _ in range(12):
+                began = rig.bus.count
+                flags = rig.tick()
+                if began <= k < rig.bus.count:
+                    assert not flags & (READINGS | F.CHARGE_OK | F.FETS_OK), (k, where)
+                if flags & F.VOLT_OK:
+                    right(rig)
+            assert flags & ALL == ALL
+            assert rig.driver.resets == 0, (k, where)
+            assert rig.configured()
+
+
+def test_bad_bytes_while_configuring():
+    for k in range(0, transactions(12), 3):
+        rig = Rig()
+        rig.bus.spoil = {k: k}
+        assert rig.run(40) & ALL == ALL, k
+        assert rig.configured()
+
+
+# The chip forgets.
+
+
+@pytest.mark.parametrize("crc", [True, False])
+def test_reset_at_every_transaction(crc):
+    # At any moment, between ticks or within one: noticed within two ticks, the FETs off by
+    # themselves, and neither a false reading nor false charge on the way.
+    pack = make_pack(crc)
+    settled = transactions(16, pack)
+    for k in range(settled, transactions(26, pack)):
+        rig = Rig(pack)
+        rig.amp = -5.0
+        rig.pack_v = rig.ld_v = sum(rig.cells_v)
+        rig.bus.before = {k: rig.chip.power_on_reset}
+        noticed = happened = -1
+        for n in range(60):
+            flags = rig.tick()
+            if happened < 0 and rig.bus.count > k:
+                happened = n
+            if noticed < 0 and rig.frame.v[F.FE_RESETS]:
+                noticed = n
+            if flags & F.VOLT_OK:
+                right(rig)
+            if flags & F.CHARGE_OK:
+                assert -30_000_000 < rig.frame.v[F.CHARGE_UAS] <= 0, k
+        assert 0 <= happened <= noticed <= happened + 1, k
+        assert rig.frame.v[F.FE_RESETS] == 1
+        assert rig.configured()
+        assert flags & ALL == ALL
+        assert rig.chip.crc_on is crc
+
+
+@pytest.mark.parametrize("crc", [True, False])
+def test_reset_while_configuring(crc):
+    pack = make_pack(crc)
+    for k in range(transactions(10, pack)):
+        rig = Rig(pack)
+        rig.bus.before = {k: rig.chip.power_on_reset}
+        for _ in range(45):
+            flags = rig.tick()
+            assert rig.configured() or not rig.chip.guard.fets, k
+        assert flags & ALL == ALL, k
+        assert rig.configured()
+
+
+@pytest.mark.parametrize("crc", [True, False])
+def test_no_command_goes_astray_into_a_chip_that_lost_its_crc(crc):
+    # Bytes meant for a chip with a CRC are something else to one without: never a command.
+    for k in range(transactions(16), transactions(40)):
+        rig = Rig()
+        rig.pack_v = rig.ld_v = sum(rig.cells_v)
+        rig.driver.balance(0x3FFF if crc else 0)
+        rig.run(16)
+        done = []
+        run = rig.chip._command
+        rig.chip._command = lambda number, done=done, run=run: (done.append(number), run(number))
+        rig.bus.before = {k: rig.chip.power_on_reset}
+        while rig.bus.count <= k:
+            rig.tick()
+        known = {m.LOAD_DETECT_ON, m.LOAD_DETECT_OFF, m.DEVICE_NUMBER}
+        assert all(number in known or number > 0x2FFF for number in done), (k, done)
+        assert rig.chip.refused == 0
+        assert rig.chip.memory == m.defaults()
+
+
+def test_while_a_gate_is_closed_the_fets_are_left_to_the_firmware():
+    rig = Rig().boot()
+    rig.driver.closed = True
+    rig.chip.power_on_reset()
+    assert not rig.run(60) & (F.CHIP_OK | FETS_ON)
+    assert rig.chip.guard.fets == 0
+    rig.driver.closed = False
+    assert rig.run(40) & FETS_ON == FETS_ON
+
+
+def test_fets_are_not_enabled_under_a_closed_gate():
+    rig = Rig()
+    rig.pack_v = rig.ld_v = sum(rig.cells_v)
+    while not rig.configured() or rig.driver.setup.state < 6:
+        rig.tick()
+    rig.driver.closed = True
+    rig.run(30)
+    assert not rig.chip.guard.fet_en
+    rig.driver.closed = False
+    assert rig.run(20) & (ALL | FETS_ON) == ALL | FETS_ON
+
+
+def written():
+    at, found = 0, []
+    while at < len(PACK.chip_memory):
+        address, count = PACK.chip_memory[at : at + 2]
+        found += range(address, address + count)
+        at += 2 + count
+    return found
+
+
+@pytest.mark.parametrize("address", written())
+def test_an_upset_of_any_byte_is_noticed(address):
+    rig = Rig().boot()
+    rig.driver.closed = True
+    rig.chip.upset(address, 1 << address % 8)
+    ticks = 0
+    while not rig.frame.v[F.FE_RESETS]:
+        rig.tick()
+        ticks += 1
+        assert ticks <= 8 * 24  # one run each eighth tick
+    # Closed gates are not torn open by the driver: nothing is written, and nothing read.
+    flags = rig.run(20)
+    assert not flags & (READINGS | F.CHIP_OK)
+    assert not rig.configured()
+    rig.driver.closed = False
+    assert rig.run(40) & ALL == ALL
+    assert rig.configured()
+    assert rig.driver.resets == 1
+
+
+def test_a_chip_swapped_for_another_is_not_written_to():
+    rig = Rig().boot()
+    rig.chip.power_on_reset()
+    rig.chip.number = 0x7694
+    assert rig.run(20) == 0
+    assert rig.chip.memory == m.defaults()
+
+
+def test_a_chip_left_in_config_update_is_not_believed():
+    rig = Rig().boot()
+    rig.chip._command(m.SET_CFGUPDATE)
+    assert not rig.tick() & (READINGS | F.CHIP_OK)
+    assert rig.run(40) & ALL == ALL
+
+
+def test_resets_are_counted_and_the_count_wraps():
+    rig = Rig().boot()
+    rig.driver.resets = 0xFFFE
+    for want in (0xFFFF, 0, 1):
+        rig.chip.power_on_reset()
+        rig.run(40)
+        assert rig.frame.v[F.FE_RESETS] == want
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_any_mixture_of_failures_never_raises_and_never_lies(data):
+    rig = Rig()
+    rig.amp = -5.0
+    rig.pack_v = rig.ld_v = sum(rig.cells_v)
+    events = st.sampled_from(["none"] * 6 + ["eio", "timeout", "reset", "bad", "mute", "still"])
+    for _ in range(data.draw(st.integers(1, 60))):
+        event = data.draw(events)
+        at = rig.bus.count + data.draw(st.integers(0, 12))
+        rig.bus.before = {
+            "eio": {at: raiser(EIO)},
+            "timeout": {at: raiser(ETIMEDOUT)},
+            "reset": {at: rig.chip.power_on_reset},
+        }.get(event, {})
+        rig.bus.spoil = {at: data.draw(st.integers(0, 255))} if event == "bad" else {}
+        rig.chip.mute = event == "mute"
+        flags = rig.tick(0 if event == "still" else TICK_MS)
+        if flags & F.VOLT_OK:
+            right(rig)
+            assert event != "mute"
+        assert rig.frame.v[F.CHARGE_UAS] <= 0
+    rig.bus.before, rig.bus.spoil, rig.chip.mute = {}, {}, False
+    assert rig.run(60) & ALL == ALL
+
+
+# The link.
+
+
+def test_crc_table_is_the_published_polynomial():
+    def crc(data):
+        value = 0
+        for byte in data:
+            value = CRC8[value ^ byte]
+        return value
+
+    assert crc(bytes.fromhex("103E22")) == 0x63
+    assert crc(bytes.fromhex("10141168")) == 0x33
+    assert crc(b"\x0b") == 0x31
+    assert CRC8 == m.CRC8
+
+
+def test_what_goes_over_the_bus_is_what_sluaa11b_shows():
+    rig = Rig()
+    rig.chip.crc_on = True
+    rig.driver.link.ask(m.FET_ENABLE)
+    assert rig.bus.writes[-1] == (0x3E, bytes.fromhex("22630000"))
+
+
+def test_a_write_to_the_data_memory_as_sluuby2b_shows():
+    rig = Rig()
+    link = rig.driver.link
+    link.shift = 0
+    link.prepare(4)
+    link.send(bytes.fromhex("80917a30"), 4)
+    assert rig.bus.writes == [(0x3E, bytes.fromhex("80917a30")), (0x60, bytes.fromhex("4406"))]
