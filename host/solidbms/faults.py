@@ -106,7 +106,7 @@ def _chip(world: World, fault: Fault, comes: bool) -> None:
     _deaf(world, comes)
 
 
-def _chip_clock(world: World, fault: Fault, comes: bool) -> None:
+def _chip_within(world: World, fault: Fault, comes: bool) -> None:
     world.circuit.fault(fault.kind, comes, fault.value)
 
 
@@ -149,7 +149,8 @@ KINDS: dict[str, dict[str, Act]] = {
         "reset": _chip,
         "wrong_chip": _chip,
         "stuck": _chip,
-        "clock": _chip_clock,
+        "clock": _chip_within,
+        "upset": _chip_within,  # a bit of its settings, at address `value`
     },
     "chg_fet": {"welded": _charge_fet, "open": _charge_fet},
     "dsg_fet": {"welded": _discharge_fet, "open": _discharge_fet},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -51,7 +52,8 @@ def plan(spec: Spec, case: Case, compiled: Compiled) -> Plan:
     activity, temp = spec.condition.split()
     warm_c = temp_c(temp, compiled) + float(rng.uniform(-2, 2))
     onset_s = round(case.single.onset_s + float(rng.uniform(0, 3)), 3)
-    open_s = round(onset_s + case.span_s(spec.condition, compiled), 3)
+    # What is drawn changes at whole seconds; it is even before the gates are told to open.
+    open_s = math.ceil(onset_s + case.span_s(spec.condition, compiled)) + 0.5
     end_s = open_s + AFTER_S
     scenario = Scenario(
         name="campaign",
@@ -60,7 +62,7 @@ def plan(spec: Spec, case: Case, compiled: Compiled) -> Plan:
         duration_s=end_s,
         start=Start(soc=round(float(rng.uniform(*SOC[activity])), 3), temp_c=warm_c),
         ambient=[[0.0, warm_c], [end_s, warm_c]],
-        load=_loads(rng, compiled, open_s, end_s) if activity == "load" else [],
+        load=_loads(rng, compiled, open_s - 0.5, end_s) if activity == "load" else [],
         charge=_chargers(compiled, end_s) if activity == "charge" else [],
         request=[Request(at_s=CLOSE_S, do="close"), Request(at_s=open_s, do="open")],
         fault=_faults(rng, case, compiled, onset_s, end_s),
@@ -70,17 +72,17 @@ def plan(spec: Spec, case: Case, compiled: Compiled) -> Plan:
 
 
 def _loads(
-    rng: np.random.Generator, compiled: Compiled, open_s: float, end_s: float
+    rng: np.random.Generator, compiled: Compiled, even_s: float, end_s: float
 ) -> list[Load]:
-    """Work in steps within what the pack announces, with a brake now and then; once the gates are
-    told to open, an even draw: what still flows then shows."""
+    """Work in steps within what the pack announces, with a brake now and then; at the end an even
+    draw: what still flows with open gates shows."""
     file = compiled.file
     ah = compiled.cell.capacity.ah
     least_step = 1.3 * file.frozen_step_a
     loads = []
     t = BEGIN_S
     k = 0
-    while t < open_s:
+    while t < even_s:
         low = float(rng.uniform(0.05, 0.2)) * ah
         current = -low
         if k % 2:
@@ -88,11 +90,11 @@ def _loads(
                            0.6 * file.discharge_a_max)  # fmt: skip
         elif k % 6 == 4:
             current = 0.2 * ah
-        until = min(t + STEP_S, open_s)
+        until = min(t + STEP_S, even_s)
         loads.append(Load(from_s=t, until_s=until, current_a=current, obeys=True))
         t += STEP_S
         k += 1
-    loads.append(Load(from_s=open_s, until_s=end_s, current_a=-ah, obeys=True))
+    loads.append(Load(from_s=even_s, until_s=end_s, current_a=-ah, obeys=True))
     return loads
 
 

@@ -59,9 +59,13 @@ class Case:
 
     def allowed_ms(self, rule: str, compiled: Compiled) -> int:
         """Return how long a rule may take from the fault, or what shows it, to the gate."""
-        by_id = {r.id: r for r in compiled.rules}
-        found_ms = round(1000 * (self.single.detect_s + self.single.steps * STEP_S))
-        return found_ms + by_id[rule].promise_ms(compiled.file.tick_ms)
+        file = compiled.file
+        found = next(r for r in compiled.rules if r.id == rule)
+        detect_ms = round(1000 * self.single.detect_s)
+        if found.signal.endswith("_ms"):  # a time itself: it has to pass as well
+            detect_ms = max(detect_ms, found.limit)
+        tick_ms = file.idle_tick_ms if self.single.opening else file.tick_ms
+        return detect_ms + round(1000 * self.single.steps * STEP_S) + found.promise_ms(tick_ms)
 
     def span_s(self, condition: str, compiled: Compiled) -> float:
         """Return how long after the fault the gates are told to open."""
