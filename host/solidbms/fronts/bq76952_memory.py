@@ -121,7 +121,7 @@ def user_ma(full_a: float) -> float:
     10 mA; the firmware's 31 bits end where 100 mA would be needed.
     """
     for unit in m.USER_MA[1:3]:
-        if full_a * 1000 <= unit * _CODE_MAX:
+        if full_a * 1000 <= unit * _CODE_MAX + 1e-6:
             return unit
     raise ValueError(f"up to {_CODE_MAX / 100:g} A is valid, not {full_a:g}")
 
