@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # As machine.I2C reports them.
 EIO = 5
 ETIMEDOUT = 110
+BUS_ERRNO = {"nack": EIO, "stuck_bus": ETIMEDOUT}
 
 Act = Callable[["World", "Fault", bool], None]  # the bool: it comes, or it goes
 
@@ -88,16 +89,10 @@ def _sensed(world: World, fault: Fault, comes: bool) -> None:
     active.append(fault) if comes else active.remove(fault)
 
 
-def _bus(code: int) -> Act:
-    def act(world: World, fault: Fault, comes: bool) -> None:
-        world.bus_errno = code if comes else 0
-        _deaf(world, comes)
-
-    return act
-
-
-def _garbled(world: World, fault: Fault, comes: bool) -> None:
-    world.garble = fault.kind if comes else ""
+def _bus(world: World, fault: Fault, comes: bool) -> None:
+    kinds = [f.kind for f in world.faults if f.active and f.where == "bus"]
+    world.bus_errno = next((BUS_ERRNO[kind] for kind in kinds if kind in BUS_ERRNO), 0)
+    world.garble = next((kind for kind in kinds if kind not in BUS_ERRNO), "")
     _deaf(world, comes)
 
 
@@ -140,16 +135,16 @@ KINDS: dict[str, dict[str, Act]] = {
     "fet_c": SENSOR,
     "die_c": SENSED,
     "bus": {
-        "nack": _bus(EIO),
-        "stuck_bus": _bus(ETIMEDOUT),
-        "bit_flip": _garbled,  # one bit of every answer
-        "torn": _garbled,  # the first half of an answer is that of the last time
+        "nack": _bus,
+        "stuck_bus": _bus,  # SDA held low: every transfer times out
+        "bit_flip": _bus,  # one bit of every answer
+        "torn": _bus,  # the first half of an answer is that of the last time
     },
     "chip": {
         "reset": _chip,
         "wrong_chip": _chip,
         "stuck": _chip,
-        "clock": _chip_within,
+        "clock": _chip_within,  # runs fast by this share
         "upset": _chip_within,  # a bit of its settings, at address `value`
     },
     "chg_fet": {"welded": _charge_fet, "open": _charge_fet},

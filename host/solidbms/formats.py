@@ -87,6 +87,8 @@ One row a second: the first tick of it.
 | `boot` | the pack's name |
 | `state` | `off->on` |
 | `gate` | `chg=0 dsg=1` |
+| `fets` | what conducts, where the front end has a say: `chg=0 dsg=1 pre-dsg=0 pre-chg=0` |
+| `fuse` | `blown` |
 | `note`, `warn`, `trip` | ID of the row that acted |
 | `recover` | ID of the row that is clear again |
 | `request` | {request_words} |

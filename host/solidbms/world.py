@@ -24,6 +24,7 @@ STEP_MAX_MS = 50
 DEAD_MAN_MS = 150  # gates fall this long after the last feed, and stay open until armed again
 NEVER_MS = 1 << 60
 CHARGE, DISCHARGE, PRE_DISCHARGE, PRE_CHARGE = 1, 2, 4, 8  # FETs, as bits
+FETS_WORD = "chg={:d} dsg={:d} pre-dsg={:d} pre-chg={:d}"
 
 
 class Plant(Protocol):
@@ -256,6 +257,7 @@ class World:
         circuit.advance((elapsed_ms + STEP_MAX_MS) * 1000, plant, self.senses)
         if circuit.drives != self._drives:
             self._conduct()
+            self.events.append((elapsed_ms, "fets", FETS_WORD.format(*self.fets.ways)))
         plant.bleeds = circuit.bleeds
         if self.pack.parts.dead_man:
             self._dead_man()
