@@ -93,7 +93,8 @@ def _bus(world: World, fault: Fault, comes: bool) -> None:
     kinds = [f.kind for f in world.faults if f.active and f.where == "bus"]
     world.bus_errno = next((BUS_ERRNO[kind] for kind in kinds if kind in BUS_ERRNO), 0)
     world.garble = next((kind for kind in kinds if kind not in BUS_ERRNO), "")
-    _deaf(world, comes)
+    if fault.kind != "torn":  # what comes over was measured, if not all at the same time
+        _deaf(world, comes)
 
 
 def _chip(world: World, fault: Fault, comes: bool) -> None:
@@ -165,6 +166,7 @@ class Single(Model):
     steps: int = 0  # of the load's current, that it takes to show
     opening: bool = False  # shows only once the gates have been told to open
     one: bool = True  # one of the cells or sensors, drawn by lot; else all of them
+    closes: bool = True  # False: the answer is that no gate closes
     onset_s: NonNegative = 30.0
     not_covered: dict[str, str] = {}
 

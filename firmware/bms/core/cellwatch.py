@@ -36,7 +36,7 @@ _SAG_AFTER_MS = const(60000)  # polarisation of unequal cells has mostly decayed
 _STEADY_NEED_MS = const(500)  # a stack voltage of a BQ76952 is up to 397 ms old, and a tick
 _LOOK_MS = const(1000)
 _LOOK_AGAIN_MS = const(3000)  # an older look is too old: voltage has drifted
-_MARGIN_UV = const(40000)  # slow polarisation in 3 s, and the converter
+_MARGIN_UV = const(20000)  # slow polarisation in 3 s, and the converter
 _ODD_MAX = const(20)
 _STACK_MAX_UV = const(3000000)
 _SHARE_MAX = const(10000)
@@ -139,7 +139,8 @@ class CellWatch:
 
     def _answer(self, sig, ua, mean):
         # Voltage must answer the current as the resistance at this temperature says, within a
-        # factor of two either way: a current or a temperature reading that is off shows here.
+        # factor of two either way: a current or a temperature reading that is off shows here. The
+        # least is R0 alone, the most what a cell answers within 10 s at its worst SoC.
         v = self.v
         if v[_LOOKED] and v[_SINCE_MS] < _LOOK_MS:
             return
@@ -149,7 +150,7 @@ class CellWatch:
             pack = self.pack
             r0 = interp(pack.dcir_uohm, sig[P.TEMP_MAX_MDEGC]) >> 1
             cold = sig[P.TEMP_MIN_MDEGC]
-            r = 2 * (interp(pack.dcir_uohm, cold) + interp(pack.polar_uohm, cold))
+            r = 2 * interp(pack.r10s_uohm, cold)
             least_uv = mul_div(moved_ma, r0, 1000)
             most_uv = mul_div(moved_ma, r, 1000)
             if moved_ma < 0:

@@ -52,6 +52,8 @@ def plan(spec: Spec, case: Case, compiled: Compiled) -> Plan:
     activity, temp = spec.condition.split()
     warm_c = temp_c(temp, compiled) + float(rng.uniform(-2, 2))
     onset_s = round(case.single.onset_s + float(rng.uniform(0, 3)), 3)
+    if not case.single.onset_s:
+        onset_s = 0.0  # broken from the start
     # What is drawn changes at whole seconds; it is even before the gates are told to open.
     open_s = math.ceil(onset_s + case.span_s(spec.condition, compiled)) + 0.5
     end_s = open_s + AFTER_S

@@ -53,7 +53,7 @@ class Case:
             if key in self.single.not_covered:
                 return self.single.not_covered[key]
         present = {rule.id for rule in compiled.rules}
-        if present.isdisjoint(self.single.by):
+        if self.single.closes and present.isdisjoint(self.single.by):
             return "; ".join(_absent(name, compiled.file) for name in self.single.by)
         return None
 
@@ -69,8 +69,8 @@ class Case:
 
     def span_s(self, condition: str, compiled: Compiled) -> float:
         """Return how long after the fault the gates are told to open."""
-        if self.single.opening:
-            return MARGIN_S
+        if self.single.opening or not self.single.closes:
+            return 3 * MARGIN_S
         if self.why_not(condition, compiled) is not None:
             return WATCHED_S
         present = {rule.id for rule in compiled.rules}

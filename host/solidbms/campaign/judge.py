@@ -9,6 +9,8 @@ from typing import Any
 from solidbms.campaign.cases import Case
 from solidbms.packc import Compiled
 
+_REFUSED = {"rule": "no gate closes", "ms": 0, "allowed_ms": 0, "gate_ms": None,
+            "gate_allowed_ms": None, "ok": True}  # fmt: skip
 COVERED, NOT_COVERED, MISSED = "covered", "not covered", "missed"
 
 
@@ -17,6 +19,8 @@ def detection(result: dict[str, Any], case: Case, compiled: Compiled) -> dict[st
 
     Times from the fault, or from the opening that shows it. None where no rule of the case acted.
     """
+    if not case.single.closes:
+        return None if result["closed"] else _REFUSED
     start_ms = result["open_ms"] if case.single.opening else result["onset_ms"]
     by_id = {rule.id: rule for rule in compiled.rules}
     acted = [t for t in result["trips"] if t["rule"] in case.single.by]

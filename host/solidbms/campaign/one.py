@@ -119,6 +119,7 @@ def measure(run: Run) -> dict[str, Any]:
         "early": [t["rule"] for t in trips if t["acted_ms"] < onset_ms],
         "drops": notice.unannounced(outcome),
         "chip_ms": run.chip_ms,
+        "closed": any(pins for _, pins in run.world.gate_log),
         "truth": run.truth.beyond(run.compiled.cell.limits),
         "died": run.died,
     }

@@ -173,7 +173,7 @@ class Scan:
             if done <= slot:
                 return events
             if slot < m.INPUTS:
-                self._raw[slot:done] = self.pins[slot:done]
+                self._raw[slot:done] = self.seen(self.pins)[slot:done]
             if done < slots:
                 self._slot = done
                 return events
@@ -205,7 +205,7 @@ class Scan:
         """A loop has ended: what it measured shows."""
         frozen = self.frozen
         if "cells" not in frozen:
-            raw = self.seen(self._raw)
+            raw = self._raw
             # int() of a shifted float: to nearest, and half the cost of round().
             _CELLS.pack_into(self.ram, m.CELL_1, *[int(v * 1000 + 32768.5) - 32768 for v in raw])
         loop = self._loop
