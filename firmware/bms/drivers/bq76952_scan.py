@@ -22,7 +22,7 @@ _VCELL_MODE = const(0x9304)
 _ADSCAN = const(0x0002)
 FULLSCAN = const(0x0080)
 
-_STALE_MS = const(250)  # four scans
+STALE_MS = const(250)  # four scans: for so long a converter that stands still is believed
 _FULL_STALE_MS = const(1000)
 _CV_UV = const(10000)  # user unit of voltage: `DA Configuration` as the pack writes it
 _COLD = const(2281)  # 0.1 K, -45 degC: below, and above 150 degC, a sensor is open or shorted
@@ -125,7 +125,7 @@ class Scan:
 
     def show(self, frame, now):
         """Fill a Frame; return whether: all of a set was measured, and the chip measures on."""
-        if not self._scanned or not self._full or ticks_diff(now, self._scan_ms) > _STALE_MS:
+        if not self._scanned or not self._full or ticks_diff(now, self._scan_ms) > STALE_MS:
             return False
         f = frame.v
         uv = self._uv

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from bms.core import plausible as P
-from bms.drivers import bq76952
+from bms.drivers import bq76952, bq76952_scan
 from pydantic import Field
 
 from solidbms.fronts import bq76952_memory as memory
@@ -147,6 +147,7 @@ AGES = (
     (CELL, bq76952.AGE_CELL_MS),
     (FULL, bq76952.AGE_FULL_MS),
     (FET, bq76952.AGE_FET_MS),
+    ((P.FE_LOST_MS,), bq76952_scan.STALE_MS),
 )
 
 
