@@ -7,6 +7,7 @@ is not answered: MicroPython's `I2C.scan()` and empty writes are that.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 
 _CYCLE_NS = 8
 _BYTE_BITS = 9
-_LONGEST = 8  # bytes of a register: read ahead, as reading may clear a flag only once
 
 
 class Chips(Protocol):
     """What hangs on the bus, register by register; OSError as machine.I2C raises it.
 
-    EIO: nobody acknowledges. ETIMEDOUT: the wires are held and nothing ends.
+    EIO: nobody acknowledges. ETIMEDOUT: the wires are held and nothing ends. longest: bytes that a
+    program reads at most at once; so many are asked for, as reading may clear a flag only once.
     """
+
+    longest: int
 
     def probe(self, address: int) -> None:
         """Raise unless a chip acknowledges this address."""
@@ -122,7 +125,7 @@ class Bus:
         self._phase(_BYTE_BITS, lambda: self._block.complete_connect(acknowledged))
 
     def _fetch(self, address: int) -> list[int]:
-        answer = [*self.chips.read(address, self._register or 0, _LONGEST)]
+        answer = [*self.chips.read(address, self._register or 0, self.chips.longest)]
         if self.cut_after is not None:
             del answer[self.cut_after :]
             self.cut_after = None
@@ -154,4 +157,6 @@ class Bus:
         if self._written and self._register is not None:
             data = bytes(self._written)
             self._written.clear()
-            self.chips.write(self._address, self._register, data)
+            # Too late to be told: a chip that refuses a byte shows it in what it answers next.
+            with contextlib.suppress(OSError):
+                self.chips.write(self._address, self._register, data)

@@ -16,7 +16,8 @@ _MS = 1e6  # in ns
 
 
 class Wired:
-    """Chip model on I2C0, thermistor on ADC0, alert pin, and both gates, which the world hears of.
+    """Chip model on I2C0, thermistors on the ADC where the front end does not read them itself,
+    alert pin, and both gates, which the world hears of.
 
     The world stands still until `start`, at `began_ns`. It learns of a gate up to STEP_MS late,
     with the time at which it happened.
@@ -75,6 +76,7 @@ class _Chips:
     def __init__(self, world: World) -> None:
         self.world = world
         self.probe = world.probe
+        self.longest = world.circuit.LONGEST
         self.read = world.read
         self.write = world.write
 

@@ -88,6 +88,7 @@ class Circuit(Protocol):
     """A chip model between plant and bus."""
 
     WORDS: int  # how many `shows` returns
+    LONGEST: int  # bytes that its driver reads at once
     FAULTS: tuple[str, ...]  # kinds of `faults.KINDS["chip"]` that it has
     chip: Any  # the model itself
     address: int

@@ -42,8 +42,8 @@ class Circuit:
     """The chip with its cells, shunt, thermistors, FETs and the two pins that hold these off."""
 
     WORDS = len(_PLACE)  # of `shows`: codes, in the order of _PLACE
+    LONGEST = 80  # a set of cells and its check bytes
     FAULTS = ("reset", "wrong_chip", "stuck", "clock", "upset")
-    alert = False  # its FETs need no processor: the pin is not used
 
     def __init__(self, file: PackFile) -> None:
         chip: Any = file.front_end
@@ -63,6 +63,11 @@ class Circuit:
         self._sensed = False  # faults lay on what it reads
         self._ohm: tuple[float, ...] = ()
         self._at_c: list[float] = []
+
+    @property
+    def alert(self) -> bool:
+        """Whether the alert pin is active, where the pack uses it."""
+        return self.chip.alert_active
 
     def pins(self, gates: int) -> None:
         """Take the levels of CFETOFF and DFETOFF: high lets the chip drive that FET."""

@@ -199,6 +199,7 @@ class Circuit:
     """The chip before a plant: the cell at VBUS, the shunt at its inputs. See `fronts.Circuit`."""
 
     WORDS = 2  # of `shows`: VBUS and CURRENT, as codes
+    LONGEST = 5
     FAULTS = ("reset", "wrong_chip", "stuck")
     drives = ALL_FETS  # it drives none: each is as its pin says
     bleeds = 0

@@ -38,6 +38,8 @@ def put():
 class Chips:
     """One chip at 0x40 with one register, 7."""
 
+    longest = 8
+
     def __init__(self) -> None:
         self.value = b"\x12\x34\x56"
         self.error = 0
