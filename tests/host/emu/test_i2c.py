@@ -38,7 +38,7 @@ def put():
 class Chips:
     """One chip at 0x40 with one register, 7."""
 
-    longest = 8
+    longest = 80
 
     def __init__(self) -> None:
         self.value = b"\x12\x34\x56"
@@ -81,6 +81,20 @@ def test_reads_and_writes(uf2: Path) -> None:
     lines, chips, _ = talk(uf2, "get(3)\nget(5)\nput()\nget()")
     assert lines == ["123456 0", "123456ffff 0", "abcd 0"]
     assert chips.value == b"\xab\xcd"
+
+
+def test_blocks_of_a_front_end_with_many_cells(uf2: Path) -> None:
+    block = bytes(range(80))
+    program = """
+i2c.writeto(0x40, bytes([7]) + bytes(range(80)))
+b = bytearray(80)
+i2c.readfrom_mem_into(0x40, 7, b)
+print(b.hex())
+get(2)
+"""
+    lines, chips, _ = talk(uf2, program)
+    assert chips.value == block
+    assert lines == [block.hex(), "0001 0"]
 
 
 def test_nobody_answers(uf2: Path) -> None:
