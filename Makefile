@@ -1,7 +1,7 @@
 # Each target sets up what it needs. Variables: SCENARIO, TARGET (cpython, unix or emu), OUT (a
 # directory), ARGS (for pytest), PYTHON (a Python 3.11 or later), UF2 (a MicroPython image for the
 # Pico, RPI_PICO-*.uf2), BOARD, PACK, PORT and SERIAL (which board, where there are several).
-SCENARIO = drive_day
+SCENARIO = robot_shift
 BOARD = pico
 PACK = demo
 BIN = .venv/bin
@@ -30,7 +30,7 @@ endif
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.run  ## drive SCENARIO (drive_day) on TARGET (unix); results in build/SCENARIO
+run: .venv/.run  ## drive SCENARIO (robot_shift) on TARGET (unix); results in build/SCENARIO
 	$(BIN)/solidbms run $(SCENARIO) $(if $(TARGET),--target $(TARGET)) $(if $(OUT),--out $(OUT))
 
 test: .venv/.dev  ## the whole suite

@@ -76,6 +76,7 @@ ROWS = (
     ("hot_cut",       P.TEMP_MAX_MDEGC, ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    CUT),
     ("core_hot",      P.HOT_MDEGC,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
     ("dsg_cold",      P.TEMP_MIN_MDEGC, BELOW, TRIP, DISCHARGE, SELF,      ALWAYS, HOLD,    SHEDS),
+    ("spread_warn",   P.SPREAD_MDEGC,   ABOVE, WARN, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
     ("temp_spread",   P.SPREAD_MDEGC,   ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
     ("temp_stuck",    P.STUCK_MDEGC,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
     ("runaway",       P.RISE_UDEGPS,    ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),

@@ -71,7 +71,10 @@ class Thermal:
             return
         sig[P.SPREAD_MDEGC] = sig[P.TEMP_MAX_MDEGC] - sig[P.TEMP_MIN_MDEGC]
         self._model(frame, sig, dt)
-        sig[P.HOT_MDEGC] = sig[P.TEMP_MAX_MDEGC] + v[_EXCESS] // 1000
+        # One cell that heats alone lies beyond its nearest sensor by some three quarters of what
+        # that sensor lies above the coldest: robot_14s with its sensors four cells apart, plant.
+        beyond = sig[P.SPREAD_MDEGC] - (sig[P.SPREAD_MDEGC] >> 2)
+        sig[P.HOT_MDEGC] = sig[P.TEMP_MAX_MDEGC] + v[_EXCESS] // 1000 + beyond
         v[_LOOK_MS] += dt
         if v[_LOOK_MS] >= _LOOK_EVERY_MS:
             self._look(frame, sig)
