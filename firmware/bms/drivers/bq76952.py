@@ -5,9 +5,9 @@ Source: TI's data sheet SLUSE13B and technical reference manual SLUUBY2B ("TRM")
 - **Whole sets.** A scan of all cells ends every 63 ms (TRM 4.1.1) and latches ADSCAN. Cells are
   read when it shows, and read again where it shows once more right after: they are then of two
   scans. Between two scans the last set stands; without a scan for 250 ms nothing does.
-- **No waiting.** The passed charge (DASTATUS6) is asked for at the end of one tick and fetched at
-  the start of the next. What else the command channel carries - balancing, load detection, one
-  run of the configuration in turn - has its place between.
+- **No waiting.** What is asked for at the end of one tick is fetched in the next: in a round of
+  four ticks the passed charge (DASTATUS6, which moves every 250 ms), commands for balancing and
+  load detection, and one run of the configuration.
 - **A reset shows at once**: POR in Battery Status, read last, so that it speaks for the whole
   tick; and where the pack has the CRC on, the chip has lost that. Its FETs are off then by itself.
   Configuration that changed by itself is found in turn and counts as a reset; the gates are left
@@ -58,8 +58,13 @@ _CHARGE_MASK = const(0xFFFFFFF)  # 28 bits of charge in 2^-17 userAh, see CHARGE
 _CHARGE_HALF = const(0x8000000)
 _CODES_MAX = const(1000000)  # handed on in one Frame: 275 As in units of 10 mA
 _OWED_MAX = const(0x2FFFFFFF)
-_CHECK_EVERY = const(8)  # ticks between two looks at the configuration, one run each
-_LOAD_EVERY = const(8)
+# A round of ticks: what each does with the command channel.
+_ROUND = const(4)
+_FETCH = const(0)  # takes the passed charge; then commands
+_LOOK = const(1)  # asks for a run of the configuration
+_COMPARE = const(2)  # compares it
+_ASK = const(3)  # asks for the passed charge
+_CHARGE_LOST = const(8)  # ticks without an answer to DASTATUS6
 _BALANCE_AGAIN_MS = const(5000)  # the chip stops a minute after the last command
 
 
@@ -87,7 +92,9 @@ class Bq76952:
         self._asked = 0  # cells to bleed, by input
         self._told = -1
         self._told_ms = 0
-        self._turn = 0
+        self._turn = _ASK
+        self._looked = False
+        self._alerts = 0
         self._forget()
 
     def _forget(self):
@@ -95,6 +102,9 @@ class Bq76952:
         self._based = False  # `_charge` is a reading of this chip life
         self._charge = self._owed = self._rest = 0
         self._seconds = self._time_ms = 0
+        self._since = 0  # ticks since the charge was fetched
+        self._looked = False
+        self._alerts = -1  # not read yet
         self._told = -1
 
     def balance(self, mask):
@@ -114,6 +124,7 @@ class Bq76952:
                 self.ready = True
                 self._forget()
                 self.link.ask(_DASTATUS6)
+                self._turn = _ASK
         except OSError as error:
             if not self.ready:
                 self.setup.begin()
@@ -145,16 +156,20 @@ class Bq76952:
         link = self.link
         f = frame.v
         now = f[F.T_MS]
-        link.read(self._passed)
-        passed = link.word(self._passed, 0) == _DASTATUS6
-        looking = self._errand(now)
-        alarm = self.scan.look(now)
-        link.read(self._safety)
+        turn = self._turn = (self._turn + 1) % _ROUND
+        if turn == _FETCH:
+            link.read(self._passed)
+        elif turn == _COMPARE and self._looked:
+            self._looked = False
+            if not self.setup.same():
+                self._lost()
+                return
+        alarm = self.scan.look()
+        # A fault shows among the alarms; the registers say which, as long as one stands.
+        if alarm & (_FAULTS | FULLSCAN) or self._alerts:
+            link.read(self._safety)
         link.read(self._fets)
-        if looking and not self.setup.same():
-            self._lost()
-            return
-        link.ask(_DASTATUS6)
+        self._command(turn, now)
         link.read(self.setup.status)
         # Last, so that it speaks for all that was read. From here on nothing can fail: a Frame is
         # filled whole or not at all.
@@ -162,33 +177,38 @@ class Bq76952:
         if status & (POR | CFGUPDATE):
             self._lost()
             return
-        if alarm & FULLSCAN:
-            self.scan.take_temps(now)
         self._show_state(f, alarm, status)
         if self.scan.show(frame, now) and self._unloaded():
             f[F.FLAGS] |= F.LOAD_GONE
-        if passed:
+        self._since += 1
+        if turn == _FETCH and link.word(self._passed, 0) == _DASTATUS6:
             self._hand_on(f)
+        if self._based and self._since <= _CHARGE_LOST:
+            f[F.FE_TIME_MS] = self._time_ms
+            f[F.FLAGS] |= F.FE_TIME_OK | F.CHARGE_OK
+            if self._owed:
+                f[F.FLAGS] |= F.CHARGE_OWED
 
-    def _errand(self, now):
-        # At most one a tick, far enough from DASTATUS6 before and after for the chip to take it.
-        # Returns whether the answer is to be compared with the configuration.
-        self._turn = (self._turn + 1) & 0xFF
+    def _command(self, turn, now):
+        # One command a tick: the chip needs its time for each.
         link = self.link
-        if self._asked != self._told or (
-            self._asked and ticks_diff(now, self._told_ms) >= _BALANCE_AGAIN_MS
-        ):
-            b = self._balance
-            b[0] = _CB_ACTIVE_CELLS
-            b[2] = self._asked & 0xFF
-            b[3] = self._asked >> 8
-            link.send(b, 4)
-            self._told = self._asked
-            self._told_ms = now
-        elif self._turn % _CHECK_EVERY == 0:
+        if turn == _ASK:
+            link.ask(_DASTATUS6)
+        elif turn == _LOOK:
             self.setup.look()
-            return True
-        elif self._turn % _LOAD_EVERY == 4:
+            self._looked = True
+        elif turn == _FETCH:
+            if self._asked != self._told or (
+                self._asked and ticks_diff(now, self._told_ms) >= _BALANCE_AGAIN_MS
+            ):
+                b = self._balance
+                b[0] = _CB_ACTIVE_CELLS
+                b[2] = self._asked & 0xFF
+                b[3] = self._asked >> 8
+                link.send(b, 4)
+                self._told = self._asked
+                self._told_ms = now
+                return
             # The pull-up that tells a load from none works while no FET feeds the terminals.
             pulls = self._safety.b[0] & _LD_ON
             feeds = self._fets.b[0] & (_ON_DSG | _ON_PDSG)
@@ -196,15 +216,15 @@ class Bq76952:
                 link.ask(_LOAD_DETECT_OFF)
             elif not pulls and not feeds:
                 link.ask(_LOAD_DETECT_ON)
-        return False
 
     def _show_state(self, f, alarm, status):
-        link = self.link
-        b = self._safety.b
-        shift = link.shift
-        alerts = b[3 << shift] | b[5 << shift] << 8 | b[7 << shift] << 16
-        if status & _PF:
-            alerts |= ALERT_PF
+        if alarm & (_FAULTS | FULLSCAN) or self._alerts:
+            b = self._safety.b
+            shift = self.link.shift
+            self._alerts = b[3 << shift] | b[5 << shift] << 8 | b[7 << shift] << 16
+            if status & _PF:
+                self._alerts |= ALERT_PF
+        alerts = self._alerts
         f[F.FE_ALERTS] = alerts
         flags = F.FETS_OK
         if alerts or alarm & _FAULTS:
@@ -244,11 +264,9 @@ class Bq76952:
             rest = codes % den * num + self._rest
             f[F.CHARGE_UAS] = codes // den * num + rest // den
             self._rest = rest % den
-            f[F.FLAGS] |= F.CHARGE_OK | F.CHARGE_OWED if self._owed else F.CHARGE_OK
             passed_s = (seconds - self._seconds) & 0xFFFF
             self._time_ms = (self._time_ms + passed_s * 1000) & TICKS_MAX
         self._charge = now
         self._seconds = seconds
         self._based = True
-        f[F.FE_TIME_MS] = self._time_ms
-        f[F.FLAGS] |= F.FE_TIME_OK
+        self._since = 0

@@ -5,8 +5,6 @@ turns over three scans and are complete with FULLSCAN (TRM SLUUBY2B 4.1.1 and it
 ALERT pin).
 """
 
-from array import array
-
 from bms.compat import const
 from bms.core import frame as F
 from bms.core.fixed import ticks_diff
@@ -53,20 +51,18 @@ class Scan:
         self._sensors = bytes(cells + fets + [0])
         self._cell_sensors = len(cells)
         self._fet_sensors = len(fets)
-        # The last whole set, stack and terminals behind the cells; the last temperatures.
-        self._uv = array("i", [0] * (len(self.inputs) + 2))
-        self._mdegc = array("i", [0] * len(self._sensors))
         self.begin()
 
     def begin(self):
         """Forget what another life of the chip has shown."""
+        self._set_new = self._temps_new = False  # read, and not yet in a Frame
         self._scanned = self._full = False
         self._scan_ms = self._full_ms = 0
         self._temps_ok = 0
         self._code = 0
         self.ld_cv = 0
 
-    def look(self, now):
+    def look(self):
         """Read what is new, and the current in any case; return the alarms that were latched."""
         link = self.link
         link.read(self._alarm)
@@ -77,84 +73,77 @@ class Scan:
             link.read(self._cc2)
             self._code = link.word(self._cc2, 0)
             return alarm
+        self._set_new = False
         for _ in range(2):
             link.read(self._set)
             link.read(self._alarm)
             again = link.word(self._alarm, 0) & (_ADSCAN | FULLSCAN)
             if not again & _ADSCAN:
-                self._take_set(now)
+                self._set_new = True
                 break
             # A scan ended meanwhile, the set is of two: once more, the next is 60 ms away.
             link.put_word(_ALARM_STATUS, again)
             alarm |= again
         self._code = link.word(self._set, _CC2 - _CELL_1)
         if alarm & FULLSCAN:
+            self._temps_new = False
             link.read(self._temps)
+            self._temps_new = True
         return alarm
 
-    def _take_set(self, now):
+    def show(self, frame, now):
+        """Fill a Frame, in which the last set still stands; return whether there are readings.
+
+        There are when all of a set was measured, and while the chip measures on.
+        """
+        f = frame.v
+        if self._set_new:
+            self._set_new = False
+            self._show_set(f)
+            self._scanned = True
+            self._scan_ms = now
+        if self._temps_new:
+            self._temps_new = False
+            self._show_temps(frame)
+            self._full = True
+            self._full_ms = now
+        if not self._scanned or not self._full or ticks_diff(now, self._scan_ms) > STALE_MS:
+            return False
+        code = self._code - 65536 if self._code > 32767 else self._code
+        f[F.CURRENT_UA] = code * self.pack.ua_num // self.pack.ua_den
+        flags = F.VOLT_OK | F.CURRENT_OK | F.OUT_OK
+        if ticks_diff(now, self._full_ms) <= _FULL_STALE_MS:
+            flags |= self._temps_ok
+        f[F.FLAGS] |= flags
+        return True
+
+    def _show_set(self, f):
         b = self._set.b
         shift = self.link.shift
         step = 1 << shift
-        uv = self._uv
-        n = 0
+        at = F.CELL0
         for k in self.inputs:
-            at = k << shift + 1
-            mv = b[at] | b[at + step] << 8
-            uv[n] = (mv - 65536 if mv > 32767 else mv) * 1000
-            n += 1
+            low = k << shift + 1
+            mv = b[low] | b[low + step] << 8
+            f[at] = (mv - 65536 if mv > 32767 else mv) * 1000
+            at += 1
         link = self.link
-        uv[n] = link.word(self._set, 32) * _CV_UV
-        uv[n + 1] = link.word(self._set, 34) * _CV_UV
+        f[F.PACK_UV] = link.word(self._set, 32) * _CV_UV
+        f[F.OUT_UV] = link.word(self._set, 34) * _CV_UV
         self.ld_cv = link.word(self._set, 36)
-        self._scanned = True
-        self._scan_ms = now
-
-    def take_temps(self, now):
-        """Take over what was read with FULLSCAN."""
-        link = self.link
-        ok = 0
-        for n in range(len(self._sensors)):
-            code = link.word(self._temps, 2 * self._sensors[n])
-            self._mdegc[n] = code * 100 - _ZERO_MDEGC
-            if _COLD <= code <= _HOT:
-                ok |= 1 << n
-        self._temps_ok = ok
-        self._full = True
-        self._full_ms = now
-
-    def show(self, frame, now):
-        """Fill a Frame; return whether: all of a set was measured, and the chip measures on."""
-        if not self._scanned or not self._full or ticks_diff(now, self._scan_ms) > STALE_MS:
-            return False
-        f = frame.v
-        uv = self._uv
-        n = len(uv) - 2
-        for k in range(n):
-            f[F.CELL0 + k] = uv[k]
-        f[F.PACK_UV] = uv[n]
-        f[F.OUT_UV] = uv[n + 1]
-        code = self._code - 65536 if self._code > 32767 else self._code
-        f[F.CURRENT_UA] = code * self.pack.ua_num // self.pack.ua_den
-        f[F.FLAGS] |= F.VOLT_OK | F.CURRENT_OK | F.OUT_OK
-        if ticks_diff(now, self._full_ms) <= _FULL_STALE_MS:
-            self._show_temps(frame)
-        return True
 
     def _show_temps(self, frame):
         f = frame.v
-        mdegc = self._mdegc
-        ok = self._temps_ok
         n = self._cell_sensors
+        ok = 0
         for k in range(n):
-            f[frame.temp0 + k] = mdegc[k]
-        flags = (ok & (1 << n) - 1) * F.TEMP_OK
+            ok |= self._temp(f, frame.temp0 + k, k) * (F.TEMP_OK << k)
         if self._fet_sensors:
-            if ok >> n & 1:
-                f[F.FET_MDEGC] = mdegc[n]
-                flags |= F.FET_TEMP_OK
+            ok |= self._temp(f, F.FET_MDEGC, n) * F.FET_TEMP_OK
             n += 1
-        if ok >> n & 1:
-            f[F.BOARD_MDEGC] = mdegc[n]
-            flags |= F.BOARD_TEMP_OK
-        f[F.FLAGS] |= flags
+        self._temps_ok = ok | self._temp(f, F.BOARD_MDEGC, n) * F.BOARD_TEMP_OK
+
+    def _temp(self, f, at, sensor):
+        code = self.link.word(self._temps, 2 * self._sensors[sensor])
+        f[at] = code * 100 - _ZERO_MDEGC
+        return 1 if _COLD <= code <= _HOT else 0

@@ -27,6 +27,7 @@ TEMPS = F.TEMP_OK * 7 | F.FET_TEMP_OK | F.BOARD_TEMP_OK
 STATE = F.FETS_OK | F.CHIP_OK
 ALL = READINGS | TEMPS | STATE | F.CHARGE_OK | F.FE_TIME_OK
 FETS_ON = F.CHG_SHOWN | F.DSG_SHOWN
+ROUND = 4  # ticks in which everything has its turn
 BIT_US = 2.5  # 400 kHz
 BUS_MS = 12  # of a tick
 
@@ -469,9 +470,14 @@ def test_charge_of_a_long_gap_is_handed_on_in_pieces():
     for _ in range(30):
         rig.pass_ms(1000)
     rig.amp = 0.0
-    rig.tick()  # what it was asked before the gap
-    assert rig.tick() & F.CHARGE_OWED
-    assert -275_000_000 <= rig.frame.v[F.CHARGE_UAS] < -270_000_000
+    pieces = []
+    for _ in range(2 * ROUND):  # the first answer is to what was asked before the gap
+        rig.tick()
+        pieces.append(rig.frame.v[F.CHARGE_UAS])
+        if rig.frame.v[F.FLAGS] & F.CHARGE_OWED:
+            break
+    assert rig.frame.v[F.FLAGS] & F.CHARGE_OWED
+    assert -275_000_000 <= min(pieces) < -270_000_000
     rig.run(40)
     assert abs(rig.moved - passed_uas(rig, start)) <= 300
     assert rig.moved / 1e6 == pytest.approx(-3000, abs=30)
@@ -588,16 +594,15 @@ def test_load_gone_is_what_the_small_current_tells():
 def test_balancing_is_told_once_and_again_in_time():
     rig = Rig().boot()
     rig.driver.balance(1 << 13 | 1)
-    rig.tick()
-    rig.tick()
+    rig.run(ROUND + 1)
     assert rig.chip.bleeding == 1 << 13 | 1
     rig.bus.writes.clear()
     rig.run(2000)  # 100 s: the chip stops after a minute
     assert rig.chip.bleeding == 1 << 13 | 1
     told = [data for register, data in rig.bus.writes if data[0] == 0x83]
-    assert len(told) == 20
+    assert 19 <= len(told) <= 20
     rig.driver.balance(0)
-    rig.run(2)
+    rig.run(ROUND + 1)
     assert rig.chip.bleeding == 0
     assert rig.run(1) & ALL == ALL
 
@@ -605,7 +610,8 @@ def test_balancing_is_told_once_and_again_in_time():
 def test_balancing_ends_with_the_firmware():
     rig = Rig().boot()
     rig.driver.balance(1)
-    rig.run(2)
+    rig.run(ROUND + 1)
+    assert rig.chip.bleeding
     rig.pass_ms(61_000)
     assert rig.chip.bleeding == 0
 
@@ -820,7 +826,7 @@ def test_an_upset_of_any_byte_is_noticed(address):
     while not rig.frame.v[F.FE_RESETS]:
         rig.tick()
         ticks += 1
-        assert ticks <= 8 * 24  # one run each eighth tick
+        assert ticks <= ROUND * 24  # one run a round
     # Closed gates are not torn open by the driver: nothing is written, and nothing read.
     flags = rig.run(20)
     assert not flags & (READINGS | F.CHIP_OK)

@@ -247,6 +247,18 @@ def test_a_full_scan_brings_stack_terminals_and_temperatures():
     assert temps == [2982, 2992, 3002, 3132]
 
 
+def test_each_temperature_has_its_turn():
+    bench = Bench().set_up()
+    bench.chip.scan.halt(round(bench.ms * 1000))
+    bench.temps_c, bench.die_c = [50.0] * 4, 60.0
+    shown = []
+    for _ in range(3):
+        bench.run(LOOP_MS)
+        shown.append([bench.word(r) > 3200 for r in (m.INT_TEMP, 0x70, 0x74, 0x76)])
+    # The die with the first scan, TS1 to TS3 with the second, HDQ with the third.
+    assert shown == [[True, False, False, False], [True, True, True, False], [True] * 4]
+
+
 @pytest.mark.parametrize("resistance", [math.inf, 0.0, 1e9, 1e-3])
 def test_a_broken_thermistor_reads_absurd(resistance):
     bench = Bench().set_up()
@@ -638,6 +650,11 @@ def test_precharge_from_start_to_stop_voltage():
         bench.run(400, 50)
         assert wanted in bench.fets()
         assert ({"CHG", "PCHG"} - {wanted}).isdisjoint(bench.fets())
+    bench.cells_v[3] = 2.75
+    bench.run(400, 50)
+    bench.cfetoff = False
+    bench.run(1)
+    assert bench.fets() == {"DSG"}
 
 
 # Balancing.
