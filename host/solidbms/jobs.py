@@ -23,7 +23,7 @@ def job_of(
     start = scenario.start
     world = World(
         compiled.file,
-        Drive(scenario, compiled.file, compiled.cell),
+        Drive(scenario, compiled.file, compiled.cell, seed),
         scenario.duration_s,
         faults,
         scenario.request,

@@ -10,65 +10,27 @@ from typing import Annotated, Literal
 
 import numpy as np
 from bms.core import rules, switch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from solidbms import packc
 from solidbms.faults import FaultFile
-from solidbms.model import Model, Name, NonNegative, Positive, Table, TempC
+from solidbms.model import Model, Name, NonNegative, Positive, Table
 from solidbms.schema import BOARDS, HIL, BadInput, check, find, read_toml, refer, shown
+from solidbms.surroundings import (
+    Charge,
+    Gap,
+    Heat,
+    Index,
+    Load,
+    OneCell,
+    Output,
+    Short,
+    Span,
+    Spread,
+    Start,
+)
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Start(Model):
-    """How the pack begins; `soc` is the truth, `saved_*` what the firmware finds saved."""
-
-    soc: Fraction
-    temp_c: TempC
-    t_ms: Annotated[int, Field(ge=0, lt=1 << 30)] = 0
-    saved_soc_pct: Annotated[float, Field(ge=0, le=100)] | None = None
-    saved_bound_pct: Annotated[float, Field(ge=0, le=100)] = 100.0
-
-
-class Span(Model):
-    """Something that lasts."""
-
-    from_s: NonNegative
-    until_s: Positive
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Span:
-        if self.until_s <= self.from_s:
-            raise ValueError("until_s after from_s is valid")
-        return self
-
-
-class Load(Span):
-    """What the load asks for: a measured profile or a constant current, discharge negative."""
-
-    profile: str | None = None
-    scale: Positive = 1.0
-    current_a: float | None = None
-    obeys: bool = False  # keeps within the limits that the pack announces
-
-    @model_validator(mode="after")
-    def _one(self) -> Load:
-        if (self.profile is None) == (self.current_a is None):
-            raise ValueError("one of profile and current_a is valid")
-        return self
-
-
-class Charge(Span):
-    """A CC-CV charger."""
-
-    cc_a: Positive
-    cv_v: Positive
-    obeys: bool = True
-
-
-class Heat(Span):
-    """Heat into the cells from outside or within: the cell that overheats."""
-
-    w: float
+CELL_KEYS = ("cell", "heat", "short", "gap")  # tables that may name one cell
 
 
 class Request(Model):
@@ -83,7 +45,7 @@ class FaultUse(Span):
 
     use: str
     value: float | None = None
-    index: Annotated[int, Field(ge=0)] | None = None
+    index: Index | None = None
 
 
 class Expect(Model):
@@ -108,9 +70,14 @@ class Scenario(Model):
     duration_s: Annotated[float, Field(gt=0, le=1e7)]  # 115 days
     start: Start
     ambient: Table
+    spread: Spread = Spread()
+    output: Output = Output()
+    cell: list[OneCell] = []
     load: list[Load] = []
     charge: list[Charge] = []
     heat: list[Heat] = []
+    short: list[Short] = []
+    gap: list[Gap] = []
     request: list[Request] = []
     fault: list[FaultUse] = []
     expect: Expect
@@ -140,6 +107,8 @@ def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]]
             errors.append(str(error))
     try:
         refer(scenario.pack, BOARDS / "packs", f"{shown(path)}: pack")
+        cells = packc.load(scenario.pack)[0].cells_in_series
+        errors += [f"{shown(path)}: {line}" for line in _no_such_cell(scenario, cells)]
     except BadInput as error:
         errors.append(str(error))
     profiles = sorted(p.name[:-7] for p in (HIL / "profiles").glob("*.csv.gz"))
@@ -159,6 +128,15 @@ def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]]
     if errors:
         raise BadInput("\n".join(errors))
     return scenario, faults, path
+
+
+def _no_such_cell(scenario: Scenario, cells: int) -> list[str]:
+    return [
+        f"{key}.{k}.cell: 0 to {cells - 1} is valid for pack {scenario.pack}, not {item.cell}"
+        for key in CELL_KEYS
+        for k, item in enumerate(getattr(scenario, key))
+        if item.cell is not None and item.cell >= cells
+    ]
 
 
 def profile_path(name: str) -> Path:

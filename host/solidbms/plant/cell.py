@@ -138,6 +138,11 @@ class Cells:
         """Series resistance of each cell now."""
         return self._r[0].copy()
 
+    @property
+    def change_k(self) -> Array:
+        """Mean change of each cell's temperature in 1 s of the stretch."""
+        return self._change_k[1]
+
     def voltage_v(self, current_a: ArrayLike) -> Array:
         """Terminal voltage of each cell now under `current_a` (scalar, (packs,) or full shape)."""
         return self._ocv_v + self._r[0] * _of_packs(current_a) + self.v1_v + self.v2_v
