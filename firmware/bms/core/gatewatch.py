@@ -38,20 +38,21 @@ class GateWatch:
         v = self.v
         dt = sig[P.DT_MS]
         flags = frame.v[F.FLAGS]
-        self._current(sig, dt)
+        pre = switch[W.STATE] == W.PRE
+        self._current(sig, dt, pre)
         self._across(frame, sig, flags, dt)
         told = flags & F.FETS_OK
         if told:
             held = v[_CHG_ON] and v[_CHG_MS] >= SETTLE_MS and not flags & F.CHG_SHOWN
             _count(sig, P.CHG_HELD_MS, held, dt)
             held = v[_DSG_ON] and v[_DSG_MS] >= SETTLE_MS and not flags & F.DSG_SHOWN
-            _count(sig, P.DSG_HELD_MS, held and switch[W.STATE] != W.PRE, dt)
+            _count(sig, P.DSG_HELD_MS, held and not pre, dt)
         elif not v[_CHG_ON] and not v[_DSG_ON]:
             sig[P.CHG_HELD_MS] = sig[P.DSG_HELD_MS] = 0
-        _count(sig, P.PRE_MS, switch[W.STATE] == W.PRE, dt)
+        _count(sig, P.PRE_MS, pre, dt)
         # A pre-discharge is not yet the gate: what it settles counts from its end.
         self._commanded(_CHG_ON, switch[W.CHG_ON], dt)
-        self._commanded(_DSG_ON, switch[W.DSG_ON] and switch[W.STATE] != W.PRE, dt)
+        self._commanded(_DSG_ON, switch[W.DSG_ON] and not pre, dt)
 
     def _commanded(self, at, on, dt):
         v = self.v
@@ -61,9 +62,9 @@ class GateWatch:
         else:
             v[at + 2] = min(v[at + 2] + dt, P.LOST_MAX_MS)
 
-    def _current(self, sig, dt):
+    def _current(self, sig, dt, pre):
         # Past a gate that is open for this direction only a welded FET conducts: the body diode
-        # lets the other direction through.
+        # lets the other direction through. What a pre-discharge lets through is meant to flow.
         v = self.v
         if not sig[P.TRUST] >> P.CHARGE_UA & 1:
             return
@@ -71,7 +72,7 @@ class GateWatch:
         chg_off = not v[_CHG_ON] and v[_CHG_MS] >= SETTLE_MS
         dsg_off = not v[_DSG_ON] and v[_DSG_MS] >= SETTLE_MS
         _count(sig, P.WELD_MS, chg_off and sig[P.CHARGE_UA] > least, dt)
-        _count(sig, P.LEAK_MS, dsg_off and sig[P.DISCHARGE_UA] > least, dt)
+        _count(sig, P.LEAK_MS, dsg_off and not pre and sig[P.DISCHARGE_UA] > least, dt)
         off_ms = min(v[_CHG_MS], v[_DSG_MS])
         quiet = chg_off and dsg_off and off_ms >= _QUIET_MS
         sig[P.OFFSET_UA] = abs(sig[P.CHARGE_UA]) if quiet else 0
