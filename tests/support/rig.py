@@ -113,6 +113,7 @@ class Rig:
         self.start_ms = start_ms
         self.now_ms = 0
         self.commanded = (0, 0)
+        self.blown = False
         self.bms = Bms(self, pack)
         self.core = self.bms.core
 
@@ -125,6 +126,10 @@ class Rig:
     def set(self, chg_on: int, dsg_on: int) -> None:
         """Take the gate commands."""
         self.commanded = (chg_on, dsg_on)
+
+    def blow(self) -> None:
+        """Take the command to blow the fuse."""
+        self.blown = True
 
     def drivers(self, pack: Any) -> list[Any]:
         """Return the real drivers on this rig as bus and ADC."""
