@@ -310,7 +310,7 @@ class Guard:
             chg = False
         wants = (m.PCHG_FET if self.precharging else m.CHG_FET) if chg else 0
         if not self.status & self.dsg_mask:
-            wants |= self._discharge(x, off)
+            wants |= self._discharge(x)
         if self.options & m.SFET:
             if not wants & m.CHG_FET and wants & 0xC & ~off and x.shunt_v < -self._diode_v:
                 wants |= m.CHG_FET | 0x100
@@ -318,11 +318,9 @@ class Guard:
                 wants |= m.DSG_FET | 0x200
         return wants
 
-    def _discharge(self, x: Inputs, off: int) -> int:
+    def _discharge(self, x: Inputs) -> int:
         if not self.options & m.PDSG_EN or self.fets & m.DSG_FET:
             return m.DSG_FET
-        if off & m.DSG_FET:
-            return m.PDSG_FET  # held off by a pin: it begins anew when that lets go
         near = self._pre_delta_v and x.ld_v >= x.stack_v - self._pre_delta_v
         late = self._pre_limit_us and self._pre_us >= self._pre_limit_us
         return m.DSG_FET if self.fets & m.PDSG_FET and (near or late) else m.PDSG_FET

@@ -643,6 +643,30 @@ def test_pre_discharge_begins_anew_when_the_pin_lets_go():
     assert "PDSG" in seen and "DSG" not in seen
 
 
+def test_without_a_delta_only_the_timeout_ends_pre_discharge():
+    bench = Bench().set_up(FET_Options=0x1D, Predischarge_Timeout=100, Predischarge_Stop_Delta=0)
+    bench.dfetoff = False
+    bench.run(300, 10)
+    bench.dfetoff, bench.ld_v = True, 60.0
+    bench.run(900, 10)
+    assert bench.fets() == {"CHG", "PDSG"}
+    bench.run(800, 10)
+    assert bench.fets() == {"CHG", "DSG"}
+
+
+@pytest.mark.parametrize("phase_ms", range(0, 250, 30))
+def test_no_fet_before_the_first_scan(phase_ms):
+    bench = Bench().set_up()
+    bench.run(phase_ms)
+    bench.send(m.SET_CFGUPDATE)
+    bench.chip.write(m.SUBCOMMAND, struct.pack("<H", m.EXIT_CFGUPDATE))
+    for _ in range(LOOP_MS - 1):
+        bench.run(1)
+        assert bench.fets() == set()
+    bench.run(500, 10)
+    assert bench.fets() == {"CHG", "DSG"}
+
+
 def test_precharge_from_start_to_stop_voltage():
     bench = Bench().set_up(Precharge_Start_Voltage=2800, Precharge_Stop_Voltage=3000)
     for volt, wanted in ((2.85, "CHG"), (2.75, "PCHG"), (2.95, "PCHG"), (3.05, "CHG")):
