@@ -33,14 +33,14 @@ class Ocv(Model):
 
     Charged long enough the cell rests at v + hysteresis_v, discharged at v - hysteresis_v. Between
     them it moves with the charge: from one to the other over `hysteresis_soc`, turning anywhere.
-    `v_per_k`: change with temperature. Lists run over `soc`.
+    `off_v`: what OCV lies above `v` at each of resistance.temp_c. Lists run over `soc`.
     """
 
     soc: list[float]
     v: list[Annotated[float, Field(ge=0, le=6)]]
     hysteresis_v: list[Annotated[float, Field(ge=0, le=0.5)]] | None = None
     hysteresis_soc: Annotated[float, Field(gt=0, le=1)] | None = None
-    v_per_k: list[Annotated[float, Field(ge=-0.005, le=0.005)]] | None = None
+    off_v: list[list[Annotated[float, Field(ge=-0.5, le=0.5)]]] | None = None
 
 
 class Resistance(Model):

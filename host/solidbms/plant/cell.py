@@ -119,7 +119,7 @@ class Cells:
         self._ocv_soc, self._ocv_k, self._ocv_branch = np.zeros((3, *shape))
         self._middle, self._half = np.zeros((2, 2, *shape))
         self._stale = False
-        self._bent = cell.has_hysteresis or bool(cell.ocv_v_per_k.any())
+        self._bent = cell.has_hysteresis or bool(cell.ocv_off_v.any())
         # the stretch: current thrice, heat from elsewhere; temperatures beside all heat
         self._i = np.zeros((3, *shape))
         self._i_0 = self._i[0]

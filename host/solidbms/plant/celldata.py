@@ -36,10 +36,11 @@ class CellData:
     heat_capacity_j_per_k: float
     to_ambient_w_per_k: float
     to_neighbour_w_per_k: float = 0.0
-    # over ocv_soc: half the distance of the branches (0: one OCV), and dOCV/dT
+    # over ocv_soc: half the distance of the branches (0: one OCV), and by r_temp_c what OCV there
+    # lies above the table
     hysteresis_v: Array = field(default_factory=lambda: np.zeros(1))
     hysteresis_soc: float = 1.0
-    ocv_v_per_k: Array = field(default_factory=lambda: np.zeros(1))
+    ocv_off_v: Array = field(default_factory=lambda: np.zeros((1, 1)))
     chemistry: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
@@ -51,15 +52,16 @@ class CellData:
 
         branch: 1 charged, -1 discharged, 0 the middle. Temperature acts as far as R's table goes.
         """
-        x, y = self.ocv_soc, self.ocv_table_v
+        x = self.ocv_soc
         soc = np.asarray(soc, float)
-        k = np.clip(np.searchsorted(x, soc) - 1, 0, len(x) - 2)
-        v = y[k] + (y[k + 1] - y[k]) / (x[k + 1] - x[k]) * (soc - x[k])
+        v = _along(x, self.ocv_table_v, soc)
         if self.has_hysteresis:
             v = v + np.asarray(branch) * np.interp(soc, x, self.hysteresis_v)
-        if self.ocv_v_per_k.any():
-            held_c = np.clip(temp_c, self.r_temp_c[0], self.r_temp_c[-1])
-            v = v + np.interp(soc, x, self.ocv_v_per_k) * (held_c - REFERENCE_C)
+        if self.ocv_off_v.any():
+            rows = np.arange(len(self.r_temp_c))
+            at = np.interp(np.asarray(temp_c, float), self.r_temp_c, rows)
+            for k, row in enumerate(self.ocv_off_v):
+                v = v + np.clip(1 - np.abs(at - k), 0, 1) * _along(x, row, soc)
         return v
 
     @property
@@ -99,7 +101,7 @@ def load_cell(source: str | PathLike[str] | Mapping[str, Any]) -> CellData:
         ocv_table_v=np.array(ocv["v"], float),
         hysteresis_v=np.array(ocv.get("hysteresis_v") or np.zeros(len(ocv["soc"]))),
         hysteresis_soc=ocv.get("hysteresis_soc") or 1.0,
-        ocv_v_per_k=np.array(ocv.get("v_per_k") or np.zeros(len(ocv["soc"]))),
+        ocv_off_v=np.array(ocv.get("off_v") or [[0.0]], float),
         r_soc=np.array(r["soc"], float),
         r_temp_c=np.array(r["temp_c"], float),
         r_ohm=np.array([r["r0_ohm"], r["r1_ohm"], r["r2_ohm"]], float),
@@ -111,6 +113,12 @@ def load_cell(source: str | PathLike[str] | Mapping[str, Any]) -> CellData:
         limits=source.get("limits", {}),
         accuracy=source.get("accuracy", {}),
     )
+
+
+def _along(x: Array, y: Array, at: Array) -> Array:
+    """Linear between the points, end slopes beyond them."""
+    k = np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2)
+    return y[k] + (y[k + 1] - y[k]) / (x[k + 1] - x[k]) * (at - x[k])
 
 
 class Tables:

@@ -266,9 +266,10 @@ def test_a_pulse_within_the_play_leaves_no_trace() -> None:
 
 def test_ocv_follows_temperature_as_far_as_the_table_of_r() -> None:
     cell = load_cell(CELLS / "a123_26650.toml")
-    assert cell.ocv_v_per_k.any() and cell.has_hysteresis
-    k = int(np.argmax(np.abs(cell.ocv_v_per_k)))
-    soc, per_k, v = cell.ocv_soc[k], cell.ocv_v_per_k[k], cell.ocv_table_v[k]
+    assert cell.has_hysteresis and not cell.ocv_off_v[1].any()  # rows 5, 25, 45 degC
+    k = int(np.argmax(np.abs(cell.ocv_off_v[2])))
+    soc, v, (cold_v, _, hot_v) = cell.ocv_soc[k], cell.ocv_table_v[k], cell.ocv_off_v[:, k]
+    assert abs(hot_v) > 1e-4
     plant = Cells(cell, 1, 3, soc=soc, temp_c=[[15.0, 45.0, 70.0]])
-    expected_v = [v - 10 * per_k, v + 20 * per_k, v + 20 * per_k]
+    expected_v = [v + cold_v / 2, v + hot_v, v + hot_v]
     np.testing.assert_allclose(plant.ocv_v[0], expected_v, rtol=0, atol=1e-9)
