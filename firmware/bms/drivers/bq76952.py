@@ -89,8 +89,9 @@ class Bq76952:
         self._fets = Block(address, _FET_STATUS, 1)
         self.link.prepare(4)
         self._balance = bytearray(4)
-        self._asked = 0  # cells to bleed, by input
-        self._told = -1
+        self._mask = 0  # cells to bleed,
+        self._asked = 0  # by input,
+        self._told = -1  # and as the chip was told
         self._told_ms = 0
         self._turn = _ASK
         self._looked = False
@@ -109,6 +110,9 @@ class Bq76952:
 
     def balance(self, mask):
         """Bleed these cells (bit k: cell k) until told otherwise; 0 for none."""
+        if mask == self._mask:
+            return
+        self._mask = mask
         inputs = 0
         for k in range(len(self.scan.inputs)):
             if mask >> k & 1:
