@@ -396,6 +396,20 @@ def test_a_torn_set_is_never_used(data):
     assert {uv // 1000 for uv in rig.cell_uv()} == {levels.level}
 
 
+def test_a_set_torn_once_is_read_again_at_once():
+    rig = Rig().boot()
+    rig.tick()
+    levels = Levels(rig)
+    levels.scan()
+    asked = [register for register, _ in rig.bus.reads]
+    at = rig.bus.count + 2 + (rig.driver._turn in (1, 3))  # the set comes after alarm and clear
+    rig.bus.tear = {at: (20, levels.scan)}
+    assert rig.tick() & F.VOLT_OK
+    reads = [register for register, _ in rig.bus.reads[len(asked) :]]
+    assert reads.count(m.CELL_1) == 2
+    assert {uv // 1000 for uv in rig.cell_uv()} == {levels.level}
+
+
 def test_between_scans_the_last_set_stands():
     rig = Rig().boot()
     Levels(rig)
