@@ -6,9 +6,8 @@ from bms.core import rules
 
 from solidbms import ledger, packc, watch
 from solidbms.fronts import front
-from solidbms.packc import Rule
+from solidbms.packc import DEAD_MAN_MS, Rule
 from solidbms.schema import CellFile, PackFile, shown
-from solidbms.world import DEAD_MAN_MS
 
 UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": "",
               "_pct": "%", "_k_per_s": "K/s"}  # fmt: skip

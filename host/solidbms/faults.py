@@ -166,6 +166,7 @@ class Single(Model):
     steps: int = 0  # of the load's current, that it takes to show
     opening: bool = False  # shows only once the gates have been told to open
     one: bool = True  # one of the cells or sensors, drawn by lot; else all of them
+    only: list[str] = []  # activities that can have it; else all
     closes: bool = True  # False: the answer is that no gate closes
     onset_s: NonNegative = 30.0
     not_covered: dict[str, str] = {}

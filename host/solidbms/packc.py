@@ -35,6 +35,7 @@ from solidbms.schema import (
 UNITS = {"uv": ("_v", 1e6), "ua": ("_a", 1e6), "mdegc": ("_c", 1e3), "ms": ("_s", 1e3),
          "ppm": ("_pct", 1e4), "udegps": ("_k_per_s", 1e6)}  # fmt: skip
 COUNT = ("_count", 1.0)
+DEAD_MAN_MS = 150  # gates fall this long after the last feed, and stay open until armed again
 SENSE_MAX_MS = 60000  # limits on lost, frozen or late: within a minute
 CHARGE_MAX_MS = 86400000  # a charge: within a day
 ODD_STEPS_MAX = 15
@@ -194,6 +195,8 @@ def _needed(
 
 def _age_ms(signal: int, file: PackFile) -> int:
     """Return the age of a signal: of its readings, and a tick more for one made in the slack."""
+    if signal == plausible.OVERRUN_MS and file.parts.dead_man:
+        return 2 * (DEAD_MAN_MS - file.tick_ms)  # its own two ticks come late, less than that
     age_ms = front(file).age_ms(signal, file)
     return age_ms + file.tick_ms if plausible.slack_signal(signal) else age_ms
 

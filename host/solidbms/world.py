@@ -15,13 +15,13 @@ from bms.core.switch import REQUESTS
 
 from solidbms.faults import EIO, Fault, FaultFile, Senses, act
 from solidbms.fronts import Circuit, front
+from solidbms.packc import DEAD_MAN_MS
 from solidbms.plant import ntc
 from solidbms.plant.fet import FetPair
 from solidbms.scenario import FaultUse, Request, request_code
 from solidbms.schema import BadInput, PackFile
 
 STEP_MAX_MS = 50
-DEAD_MAN_MS = 150  # gates fall this long after the last feed, and stay open until armed again
 NEVER_MS = 1 << 60
 CHARGE, DISCHARGE, PRE_DISCHARGE, PRE_CHARGE = 1, 2, 4, 8  # FETs, as bits
 FETS_WORD = "chg={:d} dsg={:d} pre-dsg={:d} pre-chg={:d}"

@@ -9,13 +9,17 @@ from zlib import crc32
 import numpy as np
 
 from solidbms.campaign.cases import STEP_S, Case, temp_c
+from solidbms.campaign.plant import Draft
 from solidbms.packc import Compiled
-from solidbms.scenario import Charge, Expect, FaultUse, Load, Request, Scenario, Start
+from solidbms.scenario import Expect, FaultUse, Request, Scenario
+from solidbms.surroundings import Charge, Load, Output, Spread, Start
 
 ENTROPY = 20260401  # of the whole campaign; a run's seed is its child by what it tries
 CLOSE_S = 6.0  # the front end has been set up, and what acted meanwhile has cleared
 BEGIN_S = 9.0
 AFTER_S = 8.0  # watched after the gates have been told to open
+SPREAD = Spread(capacity_pct=1.0, r_pct=5.0, soc_pct=0.3)
+OUTPUT = Output(capacitance_uf=1000.0)
 SOC = {"rest": (0.3, 0.9), "load": (0.35, 0.9), "charge": (0.3, 0.75)}
 
 
@@ -52,24 +56,30 @@ def plan(spec: Spec, case: Case, compiled: Compiled) -> Plan:
     activity, temp = spec.condition.split()
     warm_c = temp_c(temp, compiled) + float(rng.uniform(-2, 2))
     onset_s = round(case.single.onset_s + float(rng.uniform(0, 3)), 3)
+    if case.alter is not None:
+        onset_s = math.ceil(onset_s)  # tables of a scenario act at whole seconds
     if not case.single.onset_s:
         onset_s = 0.0  # broken from the start
     # What is drawn changes at whole seconds; it is even before the gates are told to open.
     open_s = math.ceil(onset_s + case.span_s(spec.condition, compiled)) + 0.5
     end_s = open_s + AFTER_S
+    draft = Draft(rng, compiled, onset_s, end_s)
+    draft.parts = {
+        "start": Start(soc=round(float(rng.uniform(*SOC[activity])), 3), temp_c=warm_c),
+        "ambient": [[0.0, warm_c], [end_s, warm_c]],
+        "spread": SPREAD,
+        "output": OUTPUT if compiled.file.parts.pre_discharge else Output(),
+        "load": _loads(rng, compiled, open_s - 0.5, end_s) if activity == "load" else [],
+        "charge": _chargers(draft) if activity == "charge" else [],
+        "request": [Request(at_s=CLOSE_S, do="close"), Request(at_s=open_s, do="open")],
+        "fault": _faults(rng, case, compiled, onset_s, end_s),
+    }
+    if case.alter is not None:
+        case.alter(draft)
     scenario = Scenario(
-        name="campaign",
-        about=case.about,
-        pack=spec.pack,
-        duration_s=end_s,
-        start=Start(soc=round(float(rng.uniform(*SOC[activity])), 3), temp_c=warm_c),
-        ambient=[[0.0, warm_c], [end_s, warm_c]],
-        load=_loads(rng, compiled, open_s - 0.5, end_s) if activity == "load" else [],
-        charge=_chargers(compiled, end_s) if activity == "charge" else [],
-        request=[Request(at_s=CLOSE_S, do="close"), Request(at_s=open_s, do="open")],
-        fault=_faults(rng, case, compiled, onset_s, end_s),
-        expect=Expect(trips=None),
-    )
+        name="campaign", about=case.about, pack=spec.pack, duration_s=end_s,
+        expect=Expect(trips=None), **draft.parts,
+    )  # fmt: skip
     return Plan(scenario, onset_s, open_s, int(rng.integers(1 << 31)))
 
 
@@ -100,10 +110,9 @@ def _loads(
     return loads
 
 
-def _chargers(compiled: Compiled, end_s: float) -> list[Charge]:
-    file, cell = compiled.file, compiled.cell
-    full_v = (file.charging.full_v or cell.limits.v_max) * file.cells_in_series
-    return [Charge(from_s=BEGIN_S, until_s=end_s, cc_a=0.33 * cell.capacity.ah, cv_v=full_v)]
+def _chargers(draft: Draft) -> list[Charge]:
+    cc_a = 0.33 * draft.compiled.cell.capacity.ah
+    return [Charge(from_s=BEGIN_S, until_s=draft.end_s, cc_a=cc_a, cv_v=draft.full_v())]
 
 
 def _faults(

@@ -10,7 +10,7 @@ from typing import Any
 from bms.core import rules
 
 from solidbms import watch
-from solidbms.campaign import memory
+from solidbms.campaign import memory, plant
 from solidbms.faults import FaultFile, Single
 from solidbms.fronts import front
 from solidbms.packc import Compiled
@@ -29,13 +29,21 @@ STEP_S = 3.0  # between two steps of the load's current
 
 @dataclass(frozen=True)
 class Case:
-    """One fault. `file`: of hil/faults, or None where `poke` breaks the firmware's memory."""
+    """One fault: of hil/faults (`file`), of the firmware's memory (`poke`), or of cells and what
+    hangs on the terminals (`alter`)."""
 
     name: str
     about: str
     single: Single
     file: FaultFile | None = None
     poke: Callable[[Any], None] | None = None
+    alter: Callable[[plant.Draft], None] | None = None
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The conditions that the fault can have."""
+        only = self.single.only or ACTIVITIES
+        return tuple(c for c in CONDITIONS if c.split()[0] in only)
 
     def missing(self, file: PackFile) -> str | None:
         """Return why this pack's hardware cannot have the fault, None where it can."""
@@ -86,6 +94,8 @@ def cases() -> dict[str, Case]:
         file = check(FaultFile, read_toml(path), path)
         if file.single is not None:
             found[file.name] = Case(file.name, file.about, file.single, file)
+    for flaw in plant.FLAWS:
+        found[flaw.name] = Case(flaw.name, flaw.about, flaw.single, alter=flaw.alter)
     for poke in memory.POKES:
         found[poke.name] = Case(poke.name, poke.about, poke.single, poke=poke.act)
     return found

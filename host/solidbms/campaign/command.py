@@ -11,7 +11,7 @@ from zlib import crc32
 
 from solidbms.campaign import judge, one, pool, shifts, stimuli
 from solidbms.campaign.build import Spec
-from solidbms.campaign.cases import CONDITIONS, cases
+from solidbms.campaign.cases import cases
 from solidbms.packc import Compiled
 from solidbms.schema import BadInput, shown
 
@@ -25,10 +25,10 @@ def all_specs(pack: str, compiled: Compiled, quick: bool) -> list[Spec]:
     for k, case in enumerate(cases().values()):
         if case.missing(compiled.file) is not None:
             continue
-        conditions, seeds = CONDITIONS, SEEDS
+        conditions, seeds = case.conditions, SEEDS
         if quick:
-            told = [c for c in CONDITIONS if case.why_not(c, compiled) is None]
-            conditions, seeds = (told or CONDITIONS)[k % len(told or CONDITIONS) :][:1], 1
+            told = tuple(c for c in conditions if case.why_not(c, compiled) is None) or conditions
+            conditions, seeds = (told[k % len(told)],), 1
         found += [Spec(pack, case.name, c, s) for c in conditions for s in range(seeds)]
     found += [Spec(pack, stimuli.PREFIX + name, "", 0) for name in stimuli.names(compiled)]
     return found + (shifts.specs(pack, 1, 0.1) if quick else shifts.specs(pack))

@@ -35,6 +35,7 @@ class Run:
         faults: list[tuple[Any, Any]],
         poke: Callable[[Any], None] | None = None,
         rows: tuple[int, ...] = (),
+        settle_ms: int = SETTLE_MS,
     ) -> None:
         self.plan = plan
         self.compiled = compiled
@@ -42,6 +43,7 @@ class Run:
         self.world = job.world
         self.poke = poke
         self.rows = rows
+        self.settle_ms = settle_ms
         self.ticks: list[bytes] = []
         self.truth = truth.Log(job.world)
         self.chip_ms: int | None = None
@@ -80,7 +82,7 @@ class Run:
         self._chip()
         if self._end_ms is None:
             if self._answered(core.rules.v):
-                self._end_ms = world.elapsed_ms + SETTLE_MS
+                self._end_ms = world.elapsed_ms + self.settle_ms
         elif world.elapsed_ms >= self._end_ms:
             world.stopped = True
 
@@ -110,13 +112,13 @@ def measure(run: Run) -> dict[str, Any]:
     """Return what a run showed, ready for JSON; times in ms."""
     outcome = run.outcome()
     onset_ms = round(run.plan.onset_s * 1000)
-    trips = [t for t in outcome.trip_table() if t["level"] != "note"]
+    trips = outcome.trip_table()
     keys = ("rule", "level", "crossed_ms", "acted_ms", "gate_ms", "promise_ms", "measured_ms")
     return {
         "onset_ms": onset_ms,
         "open_ms": round(run.plan.open_s * 1000),
         "trips": [{key: t[key] for key in keys} for t in trips if t["acted_ms"] >= onset_ms],
-        "early": [t["rule"] for t in trips if t["acted_ms"] < onset_ms],
+        "early": [t["rule"] for t in trips if t["acted_ms"] < onset_ms and t["level"] == "trip"],
         "drops": notice.unannounced(outcome),
         "chip_ms": run.chip_ms,
         "closed": any(pins for _, pins in run.world.gate_log),

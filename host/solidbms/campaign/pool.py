@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any
 
-from solidbms.campaign import one, shifts
+from solidbms.campaign import one, shifts, stimuli
 from solidbms.campaign.build import Spec, plan
 from solidbms.campaign.cases import cases
 from solidbms.scenario import FaultUse
@@ -22,6 +22,8 @@ def run_spec(spec: Spec) -> dict[str, Any]:
     shown = {"case": spec.case, "condition": spec.condition, "seed": spec.seed}
     if not spec.case:
         return shown | shifts.run(spec, compiled)
+    if spec.case.startswith(stimuli.PREFIX):
+        return shown | stimuli.run(spec.case.removeprefix(stimuli.PREFIX), compiled)
     case = cases()[spec.case]
     ready = plan(spec, case, compiled)
     faults: list[tuple[FaultUse, Any]] = [(use, case.file) for use in ready.scenario.fault]

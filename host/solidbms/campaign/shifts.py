@@ -9,7 +9,8 @@ import numpy as np
 from solidbms.campaign import one
 from solidbms.campaign.build import BEGIN_S, CLOSE_S, Plan, Spec, rng_of
 from solidbms.packc import Compiled
-from solidbms.scenario import Charge, Expect, Load, Request, Scenario, Start
+from solidbms.scenario import Expect, Request, Scenario
+from solidbms.surroundings import Charge, Load, Start
 
 SEEDS = 10
 HOURS = 2.0  # of each seed: 20 in all

@@ -21,10 +21,10 @@ class Log:
     def add(self) -> None:
         """Note this tick."""
         plant = self.world.plant
-        v = plant.cells.voltage_v(plant.current_a)
-        temp = plant.cells.temp_c
+        v = plant.cells_v
+        temp = plant.cells.temp_c  # of the last stretch: a second old at most
         self.rows.append((
-            self.world.elapsed_ms, plant.current_a, v.min(), v.max(), temp.min(), temp.max()
+            self.world.elapsed_ms, plant.current_a, min(v), max(v), temp.min(), temp.max()
         ))  # fmt: skip
 
     def beyond(self, limits: CellLimits) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _TEMPS = struct.Struct("<10H")  # die, then the pins
 _TS1 = 1 + m.PINS.index("TS1")
 _HDQ = 1 + m.PINS.index("HDQ")
 NO_TEMP = -1
-_FREEZES = ("cells", "stack", "pack", "ld", "current", "charge", "temps", "die")
+_FREEZES = ("cells", "stack", "pack", "ld", "current", "charge", "temps", "die", "scan")
 _COLD, _HOT = 2281, 4231  # 0.1 K, -45 and 150 degC: beyond, the driver takes a sensor for lost
 REGISTERS = frozenset((
     "cell_max_uv", "cell_min_uv", "pack_uv", "charge_ua", "discharge_ua", "temp_max_mdegc",

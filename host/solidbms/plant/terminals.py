@@ -74,7 +74,8 @@ class Terminals:
         flow.through = discharge or (current > 0 and charge)
         if current > 0 and not charge:
             current = slow_a
-            flow.through = discharge and not slow_a
+            # A charger that is kept out holds the terminals above the stack.
+            flow.through = discharge and not slow_a and charger is None
         elif current < 0 and not discharge:
             current = 0.0
         flow.current_a = flow.mean_a = flow.peak_a = current

@@ -30,7 +30,7 @@ def log(*rows: tuple[float, float, float]) -> Log:
     for k, (amps, volt, temp_c) in enumerate(rows):
         found.world.elapsed_ms = 50 * k
         plant.current_a = amps
-        cells.voltage_v = lambda i, v=volt: np.array([[3.6, v]])
+        plant.cells_v = [3.6, volt]
         cells.temp_c = np.array([[20.0, temp_c]])
         found.add()
     return found
