@@ -17,13 +17,19 @@ FIELDS = (
     "from_ms",  # the processor's and the front end's time as the comparison began
     "from_fe_ms",
     "comparing",
+    "seen_fe_ms",  # the front end's time in the last Frame
 )
 _TURN = const(0)
 _FROM_MS = const(1)
 _FROM_FE_MS = const(2)
 _COMPARING = const(3)
+_SEEN_FE_MS = const(4)
 
-_COMPARE_MS = const(20000)  # the front end counts in quarters of a second: 1.3 % of this
+# The front end counts whole seconds: clocks are compared where it has just counted, so that a tick
+# (250 ms at most while nothing flows, 1.3 %) is what can be wrong; one that counts no more is
+# compared a while later.
+_COMPARE_MS = const(20000)
+_LATEST_MS = const(23000)
 _GAP_MS = const(60000)  # beyond: readings were missed in between
 
 
@@ -53,7 +59,11 @@ class SelfCheck:
     def _clock(self, now_ms, fe_ms, sig):
         v = self.v
         own = ticks_diff(now_ms, v[_FROM_MS])
-        if v[_COMPARING] and 0 <= own < _COMPARE_MS:
+        counted = fe_ms != v[_SEEN_FE_MS]
+        v[_SEEN_FE_MS] = fe_ms
+        if v[_COMPARING] and 0 <= own < (_COMPARE_MS if counted else _LATEST_MS):
+            return
+        if not v[_COMPARING] and not counted:
             return
         fe = (fe_ms - v[_FROM_FE_MS]) & TICKS_MAX
         # A front end that was reset counts from zero: no comparison.
