@@ -38,6 +38,11 @@ _PLACE = {name: k for k, name in enumerate((
 ))}  # fmt: skip
 
 
+def _apart(temps_c: list[float], before_c: list[float]) -> bool:
+    # A tenth of what the chip resolves.
+    return any(abs(a - b) > 0.01 for a, b in zip(temps_c, before_c, strict=False))
+
+
 class Circuit:
     """The chip with its cells, shunt, thermistors, FETs and the two pins that hold these off."""
 
@@ -62,7 +67,7 @@ class Circuit:
         self._pace = 1.0
         self._sensed = False  # faults lay on what it reads
         self._ohm: tuple[float, ...] = ()
-        self._at_c: list[float] = []
+        self._at_c = [math.inf]
 
     @property
     def alert(self) -> bool:
@@ -93,16 +98,15 @@ class Circuit:
             current_a = shown_a
             die_c = senses.shown("die_c", die_c)
             pack_v = senses.shown("out_v", pack_v)
-            self._at_c = []
         elif self._sensed:
             chip.open_wire = set()
             chip.cell_offset_v = {}
             chip.stack_offset_v = 0.0
             chip.cell_gain = 1.0
-        self._sensed = bool(senses)
-        if temps_c != self._at_c:
+        if senses or self._sensed or _apart(temps_c, self._at_c):
             self._at_c = temps_c
             self._ohm = self._thermistors(temps_c, senses)
+        self._sensed = bool(senses)
         self._chip_us += round((now_us - self._world_us) * self._pace)
         self._world_us = now_us
         ohm = self._shunt_ohm
