@@ -410,6 +410,19 @@ def test_a_set_torn_once_is_read_again_at_once():
     assert {uv // 1000 for uv in rig.cell_uv()} == {levels.level}
 
 
+def test_a_full_scan_that_tears_a_set_still_brings_temperatures():
+    rig = Rig().boot()
+    rig.tick()
+    levels = Levels(rig)
+    levels.scan()
+    levels.scans = 2  # the next is a full one
+    at = rig.bus.count + 2 + (rig.driver._turn in (1, 3))
+    rig.bus.tear = {at: (20, levels.scan)}
+    began = len(rig.bus.reads)
+    rig.tick()
+    assert m.INT_TEMP in [register for register, _ in rig.bus.reads[began:]]
+
+
 def test_between_scans_the_last_set_stands():
     rig = Rig().boot()
     Levels(rig)
