@@ -134,9 +134,9 @@ class Cells:
         return self._ocv_v.copy()
 
     @property
-    def r0_ohm(self) -> Array:
-        """Series resistance of each cell now."""
-        return self._r[0].copy()
+    def r_ohm(self) -> Array:
+        """R0, R1, R2 of each cell now."""
+        return self._r.copy()
 
     @property
     def change_k(self) -> Array:

@@ -122,7 +122,7 @@ class Drive:
         cells = self.cells
         self._heard = ms // LISTEN_MS
         self._terminals.v = self.out_v
-        stack = float(cells.voltage_v(0.0).sum()), float(cells.r0_ohm.sum())
+        stack = float(cells.voltage_v(0.0).sum()), float(cells.r_ohm[0].sum())
         flow = Flow()
         if not self.fuse_blown:
             flow = self._terminals.flow(stack, fets, limits_a, self.charger_enabled, dt_s)
@@ -135,11 +135,11 @@ class Drive:
         steps = cells.hold(amps, self._ambient_c, heat_w, dt_s, steps, mean_square)
         volts = cells.volts(steps)
         if flow.current_a != flow.mean_a:
-            volts = volts + (flow.current_a - flow.mean_a) * cells.r0_ohm[0]
+            volts = volts + (flow.current_a - flow.mean_a) * cells.r_ohm[0, 0]
         self._means, self._shown = [flow.mean_a] * steps, [flow.current_a] * steps
         if ripples:
             mean, sample = self._outside.ripple(ms, dt_s, steps)
-            volts = volts + np.multiply.outer(sample, cells.r0_ohm[0])
+            volts = volts + np.multiply.outer(sample, cells.r_ohm[0, 0])
             self._means = (flow.mean_a + mean).tolist()
             self._shown = (flow.current_a + sample).tolist()
         self._rows: list[list[float]] = volts.tolist()

@@ -80,10 +80,11 @@ class Flaws:
     def _conducts(self, short: Short, current_a: float) -> float:
         conducts_s = 1 / short.ohm
         if short.dip_mv and current_a > 0 and self._rng.random() < DIPS_A_SECOND:
-            # Contact for a moment: so much current that R0 drops the dip.
+            # So much current that R0 and R1 drop the dip.
             at = 0, short.cell
             dip_v = short.dip_mv * 1e-3 * self._rng.uniform(0.05, 1.0)
-            conducts_s += dip_v / self.cells.r0_ohm[at] / self.cells.ocv_v[at]
+            r0_ohm, r1_ohm, _ = self.cells.r_ohm[:, *at]
+            conducts_s += dip_v / (r0_ohm + r1_ohm) / self.cells.ocv_v[at]
         return conducts_s
 
 

@@ -230,7 +230,7 @@ def test_the_tables_mean_what_they_say() -> None:
     plant = Cells(cell, 1, 5, soc=[[-0.02, 0.0125, 0.5, 0.993, 1.03]], temp_c=-27.0)
     np.testing.assert_allclose(plant.ocv_v, cell.ocv_v(plant.soc), rtol=0, atol=1e-12)
     r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0]
-    np.testing.assert_allclose(plant.r0_ohm, r0, rtol=1e-12)
+    np.testing.assert_allclose(plant.r_ohm[0], r0, rtol=1e-12)
 
 
 def test_hysteresis_is_a_play_that_turns_anywhere() -> None:
