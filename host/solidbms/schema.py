@@ -104,6 +104,9 @@ class Thermistor(Model):
 class Fets(Model):
     rds_on_ohm: Positive
     body_diode_v: Positive
+    # of the small FETs beside them, with their resistors, where a front end drives such
+    pre_discharge_ohm: Positive = 100.0
+    pre_charge_ohm: Positive = 100.0
 
 
 class Parts(Model):

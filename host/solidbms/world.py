@@ -75,7 +75,13 @@ class World:
         self.end_ms = round(duration_s * 1000)
         self.front = front(pack)
         self.circuit: Circuit = self.front.Circuit(pack)
-        self.fets = FetPair(pack.fets.rds_on_ohm, pack.fets.body_diode_v)
+        fets = pack.fets
+        self.fets = FetPair(
+            fets.rds_on_ohm,
+            fets.body_diode_v,
+            pre_discharge_ohm=fets.pre_discharge_ohm,
+            pre_charge_ohm=fets.pre_charge_ohm,
+        )
         self.requests = sorted(requests or [], key=lambda r: r.at_s)
         self.start_ms = start_ms
         self.elapsed_ms = -STEP_MAX_MS
