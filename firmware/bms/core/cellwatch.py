@@ -9,38 +9,53 @@ from array import array
 
 from bms.compat import const
 from bms.core import plausible as P
-from bms.core.fixed import clamp, interp, mul_div
+from bms.core.fixed import clamp, interp, lag, mul_div
 from bms.core.frame import CELL0
 
 FIELDS = (
     "quiet_ms",  # for how long next to no current has flowed
     "steady_ms",  # for how long the current has stood still,
     "steady_ua",  # around this
-    "since_ms",  # since the last look at voltage against current,
-    "step_ua",  # current then
-    "step_uv",  # mean cell voltage then
-    "looked",
-    "mean_uv",
+    "mean_uv",  # of the cells
+    "slow_ma",  # current as polarisation follows it,
+    "slow_rest",
+    "looked",  # at voltage against current,
+    "since_ms",  # since then,
+    "step_ma",  # current then,
+    "step_uv",  # mean cell voltage then,
+    "step_off_ma",  # and how far the current was from slow_ma
+    "odd_ms",  # since voltage last did not answer the current
 )
 _QUIET_MS = const(0)
 _STEADY_MS = const(1)
 _STEADY_UA = const(2)
-_SINCE_MS = const(3)
-_STEP_UA = const(4)
-_STEP_UV = const(5)
+_MEAN_UV = const(3)
+_SLOW_MA = const(4)
 _LOOKED = const(6)
-_MEAN_UV = const(7)
+_SINCE_MS = const(7)
+_STEP_MA = const(8)
+_STEP_UV = const(9)
+_STEP_OFF_MA = const(10)
+_ODD_MS = const(11)
 
 _SPREAD_AFTER_MS = const(5000)  # current gone this long: drops over R0 and R1 are too
 _SAG_AFTER_MS = const(60000)  # polarisation of unequal cells has mostly decayed
 _STEADY_NEED_MS = const(500)  # a stack voltage of a BQ76952 is up to 397 ms old, and a tick
-_LOOK_MS = const(1000)
-_LOOK_AGAIN_MS = const(3000)  # an older look is too old: voltage has drifted
-_MARGIN_UV = const(20000)  # slow polarisation in 3 s, and the converter
-_ODD_MAX = const(20)
 _STACK_MAX_UV = const(3000000)
 _SHARE_MAX = const(10000)
 _OFF_MAX_UV = const(500000000)
+
+# Voltage against current, from one standstill of the current to another. On the measured drives of
+# two makes of cell, -20 to 40 degC, no more than three odd answers come together.
+_PLATEAU_MS = const(1500)  # readings a second apart have seen the same current
+_LOOK_MS = const(1000)
+_LOOK_AGAIN_MS = const(3000)  # an older look is too old: voltage has drifted
+_MARGIN_UV = const(50000)  # polarisation that settles, and the converter
+_SLOW_MS = const(30000)
+_MA_MAX = const(500000)
+_UV_MAX = const(300000000)
+_ODD_MAX = const(20)
+_FORGET_MS = const(60000)
 
 
 class CellWatch:
@@ -80,11 +95,10 @@ class CellWatch:
         self._still(ua, dt)
         self._frozen(f, sig, ua, dt)
         self._rest(f, sig, mean)
-        if self.v[_STEADY_MS] >= _STEADY_NEED_MS:
-            self._answer(sig, ua, mean)
-            if n > 1:
-                self._stack(sig, total)
+        self._answer(sig, ua, mean, dt)
         if n > 1:
+            if self.v[_STEADY_MS] >= _STEADY_NEED_MS:
+                self._stack(sig, total)
             self._wire(f, sig, mean)
 
     def _still(self, ua, dt):
@@ -96,15 +110,16 @@ class CellWatch:
             v[_STEADY_MS] = 0
         else:
             v[_STEADY_MS] = min(v[_STEADY_MS] + dt, P.LOST_MAX_MS)
-        v[_SINCE_MS] = min(v[_SINCE_MS] + dt, P.LOST_MAX_MS)
 
     def _frozen(self, f, sig, ua, dt):
         # Through its own resistance a cell answers every current step; the same code to the last
-        # bit while the current has moved means that nobody converts it any more.
+        # bit while the current has moved means that nobody converts it any more. Slowly it may
+        # move: a charger that holds the voltage lets it taper.
         last = self.last
         n = self.cells
         step = self.pack.frozen_step_ua >> 1
         half = ua >> 1
+        lately = 1000 * abs(self.v[_SLOW_MA] - ua // 1000) >= step
         worst = 0
         for k in range(n):
             x = f[CELL0 + k]
@@ -112,7 +127,7 @@ class CellWatch:
                 last[k] = x
                 last[n + k] = half
                 last[2 * n + k] = 0
-            elif abs(half - last[n + k]) >= step:
+            elif lately and abs(half - last[n + k]) >= step:
                 last[2 * n + k] = held = min(last[2 * n + k] + dt, P.LOST_MAX_MS)
                 if held > worst:
                     worst = held
@@ -137,32 +152,45 @@ class CellWatch:
                 sag = fallen
         sig[P.SAG_UV] = sag
 
-    def _answer(self, sig, ua, mean):
-        # Voltage must answer the current as the resistance at this temperature says, within a
-        # factor of two either way: a current or a temperature reading that is off shows here. The
-        # least is R0 alone, the most what a cell answers within 10 s at its worst SoC.
+    def _answer(self, sig, ua, mean, dt):
+        # Voltage must answer the current as the resistance at this temperature says, from a
+        # quarter to twice of it, and what older currents left settles meanwhile: a current or a
+        # temperature that is read wrongly shows here. It is forgotten slowly, or by good answers.
         v = self.v
-        if v[_LOOKED] and v[_SINCE_MS] < _LOOK_MS:
+        ma = clamp(ua // 1000, -_MA_MAX, _MA_MAX)
+        lag(v, _SLOW_MA, ma, dt, _SLOW_MS)
+        v[_SINCE_MS] = min(v[_SINCE_MS] + dt, P.LOST_MAX_MS)
+        v[_ODD_MS] += dt
+        if v[_ODD_MS] >= _FORGET_MS:
+            v[_ODD_MS] = 0
+            sig[P.ODD_STEPS] = max(sig[P.ODD_STEPS] - 1, 0)
+        known = sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1
+        if v[_STEADY_MS] < _PLATEAU_MS or not known or (v[_LOOKED] and v[_SINCE_MS] < _LOOK_MS):
             return
-        if v[_LOOKED] and v[_SINCE_MS] <= _LOOK_AGAIN_MS and sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1:
-            moved_ma = ((ua >> 1) - (v[_STEP_UA] >> 1)) // 500
-            moved_uv = mean - v[_STEP_UV]
-            pack = self.pack
-            r0 = interp(pack.dcir_uohm, sig[P.TEMP_MAX_MDEGC]) >> 1
-            cold = sig[P.TEMP_MIN_MDEGC]
-            r = 2 * interp(pack.r10s_uohm, cold)
-            least_uv = mul_div(moved_ma, r0, 1000)
-            most_uv = mul_div(moved_ma, r, 1000)
-            if moved_ma < 0:
-                least_uv, most_uv, moved_uv = -least_uv, -most_uv, -moved_uv
-            if not least_uv - _MARGIN_UV <= moved_uv <= most_uv + _MARGIN_UV:
-                sig[P.ODD_STEPS] = min(sig[P.ODD_STEPS] + 1, _ODD_MAX)
-            elif least_uv > 2 * _MARGIN_UV and sig[P.ODD_STEPS]:
-                sig[P.ODD_STEPS] -= 1
+        off_ma = abs(ma - v[_SLOW_MA])
+        if v[_LOOKED] and v[_SINCE_MS] <= _LOOK_AGAIN_MS:
+            self._judge(sig, ma - v[_STEP_MA], mean - v[_STEP_UV], max(off_ma, v[_STEP_OFF_MA]))
         v[_LOOKED] = 1
         v[_SINCE_MS] = 0
-        v[_STEP_UA] = ua
+        v[_STEP_MA] = ma
         v[_STEP_UV] = mean
+        v[_STEP_OFF_MA] = off_ma
+
+    def _judge(self, sig, moved_ma, moved_uv, off_ma):
+        pack = self.pack
+        cold = sig[P.TEMP_MIN_MDEGC]
+        r_cold = interp(pack.dcir_uohm, cold)
+        settles = max(interp(pack.r10s_uohm, cold) - r_cold, 0)
+        if moved_ma < 0:
+            moved_ma, moved_uv = -moved_ma, -moved_uv
+        least_uv = _uv(moved_ma, interp(pack.dcir_uohm, sig[P.TEMP_MAX_MDEGC]) >> 2)
+        most_uv = _uv(moved_ma, 2 * interp(pack.r1s_uohm, cold))
+        margin_uv = _MARGIN_UV + _uv(off_ma, settles)
+        if not least_uv - margin_uv <= moved_uv <= most_uv + margin_uv:
+            sig[P.ODD_STEPS] = min(sig[P.ODD_STEPS] + 1, _ODD_MAX)
+            self.v[_ODD_MS] = 0
+        elif least_uv > _MARGIN_UV and sig[P.ODD_STEPS]:
+            sig[P.ODD_STEPS] -= 1
 
     def _stack(self, sig, total):
         # Cells and stack have paths and dividers of their own: a reference that drifts, or a cell
@@ -187,3 +215,7 @@ class CellWatch:
 
 def _off(cell_uv, mean_uv):
     return clamp(cell_uv - mean_uv, -_OFF_MAX_UV, _OFF_MAX_UV)
+
+
+def _uv(ma, uohm):
+    return min(mul_div(ma, uohm, 1000), _UV_MAX)

@@ -23,9 +23,9 @@ def clamp(x, low, high):
 
 
 def mul_div(a, b, d):
-    """Return about a * b // d, held within +-BIG, all steps within 31 bits.
+    """Return about a * b // d, d above 0, held within +-BIG, all steps within 31 bits.
 
-    Factors above 30000 lose their low bits: precise to 1 in 15000.
+    Numbers above 30000 lose their low bits: all in all it is precise to 1 in 3900.
     """
     shift = 0
     while not -_FACTOR <= a <= _FACTOR:
@@ -34,16 +34,31 @@ def mul_div(a, b, d):
     while not -_FACTOR <= b <= _FACTOR:
         b >>= 1
         shift += 1
+    while d > _FACTOR:
+        d >>= 1
+        shift -= 1
     product = a * b
-    while shift and -_ROOM <= product <= _ROOM:
+    while shift > 0 and -_ROOM <= product <= _ROOM:
         product <<= 1
         shift -= 1
     quotient = product // d
+    if shift <= 0:
+        return quotient >> -shift
     if quotient > BIG >> shift:
         return BIG
     if quotient < -(BIG >> shift):
         return -BIG
     return quotient << shift
+
+
+def lag(v, at, x, dt_ms, tau_ms):
+    """Let v[at] follow x as a first-order lag does; v[at + 1] keeps the remainder.
+
+    Both within +-500000, dt_ms up to 1000, tau_ms up to 60000.
+    """
+    part = (x - v[at]) * dt_ms + v[at + 1]
+    v[at] += part // tau_ms
+    v[at + 1] = part % tau_ms
 
 
 def interp(table, x):

@@ -10,20 +10,28 @@ from bms.compat import const
 from bms.core import frame as F
 from bms.core import plausible as P
 from bms.core import switch as W
+from bms.core.fixed import clamp, lag
 
 FIELDS = (
     "chg_on",  # as commanded when these readings were taken
     "dsg_on",
     "chg_ms",  # for how long it has been commanded so
     "dsg_ms",
+    "off_ua",  # mean of the current while no gate is closed,
+    "off_rest",
 )
 _CHG_ON = const(0)
 _DSG_ON = const(1)
 _CHG_MS = const(2)
 _DSG_MS = const(3)
+_OFF_UA = const(4)
+_OFF_REST = const(5)
 
 SETTLE_MS = const(300)  # a full set of readings of a BQ76952 takes 190 ms, SLUUBY2 4.7
 _QUIET_MS = const(2000)  # gates open for this long: what current shows now is offset
+_OFF_TAU_MS = const(4000)
+_OFF_MAX_UA = const(500000)
+_MA_MAX = const(1000000)
 
 
 class GateWatch:
@@ -53,6 +61,8 @@ class GateWatch:
         # A pre-discharge is not yet the gate: what it settles counts from its end.
         self._commanded(_CHG_ON, switch[W.CHG_ON], dt)
         self._commanded(_DSG_ON, switch[W.DSG_ON] and not pre, dt)
+        if pre:
+            v[_DSG_MS] = 0
 
     def _commanded(self, at, on, dt):
         v = self.v
@@ -68,14 +78,18 @@ class GateWatch:
         v = self.v
         if not sig[P.TRUST] >> P.CHARGE_UA & 1:
             return
-        least = self.pack.weld_ua
+        ma = sig[P.CHARGE_UA] // 1000
+        least = max(self.pack.weld_ua // 1000, 1)
         chg_off = not v[_CHG_ON] and v[_CHG_MS] >= SETTLE_MS
         dsg_off = not v[_DSG_ON] and v[_DSG_MS] >= SETTLE_MS
-        _count(sig, P.WELD_MS, chg_off and sig[P.CHARGE_UA] > least, dt)
-        _count(sig, P.LEAK_MS, dsg_off and not pre and sig[P.DISCHARGE_UA] > least, dt)
-        off_ms = min(v[_CHG_MS], v[_DSG_MS])
-        quiet = chg_off and dsg_off and off_ms >= _QUIET_MS
-        sig[P.OFFSET_UA] = abs(sig[P.CHARGE_UA]) if quiet else 0
+        _past(sig, P.WELD_MS, chg_off, ma, least, dt)
+        _past(sig, P.LEAK_MS, dsg_off and not pre, -ma, least, dt)
+        if chg_off and dsg_off and min(v[_CHG_MS], v[_DSG_MS]) >= _QUIET_MS:
+            ua = clamp(sig[P.CHARGE_UA], -_OFF_MAX_UA, _OFF_MAX_UA)
+            lag(v, _OFF_UA, ua, dt, _OFF_TAU_MS)
+        else:
+            v[_OFF_UA] = v[_OFF_REST] = 0
+        sig[P.OFFSET_UA] = abs(v[_OFF_UA])
 
     def _across(self, frame, sig, flags, dt):
         # A FET that does not close under current leaves its body diode's drop, or, where it
@@ -91,3 +105,13 @@ class GateWatch:
 
 def _count(sig, at, on, dt):
     sig[at] = min(sig[at] + dt, P.LOST_MAX_MS) if on else 0
+
+
+def _past(sig, at, off, ma, least_ma, dt):
+    # A cumulative sum (Page, Biometrika 41, 1954): noise comes and goes, a welded FET's current
+    # adds up, the larger the sooner.
+    if off:
+        more = clamp(ma - least_ma, -_MA_MAX, _MA_MAX) * dt // least_ma
+        sig[at] = clamp(sig[at] + more, 0, P.LOST_MAX_MS)
+    else:
+        sig[at] = 0

@@ -30,8 +30,10 @@ FIELDS = (
     "fet_mdegc",
     "board_mdegc",
     "shorts",  # the front end's short-circuit protection acted
-    "weld_ms",  # gatewatch: charge current past an open charge gate
-    "leak_ms",  # gatewatch: discharge current past an open discharge gate
+    # gatewatch: charge that has flowed past the open charge gate beyond the least current to be
+    # noticed, as the time which that current takes for it; the other way past the discharge gate
+    "weld_ms",
+    "leak_ms",
     "fet_open_ms",  # gatewatch: voltage across closed gates
     "chg_held_ms",  # gatewatch: the front end holds open what is commanded closed
     "dsg_held_ms",

@@ -63,7 +63,7 @@ ROWS = (
     ("imbalance_cut", P.SPREAD_UV,      ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
     ("charge_oc",     P.CHARGE_UA,      ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
     ("charge_oc_cut", P.CHARGE_UA,      ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
-    ("charge_rate",   P.CHARGE_OVER_UA, ABOVE, TRIP, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),
+    ("charge_rate",   P.CHARGE_OVER_UA, ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
     ("dsg_oc_warn",   P.DISCHARGE_UA,   ABOVE, WARN, DISCHARGE, SELF,      ALWAYS, HOLD,    CUT),
     ("dsg_oc",        P.DISCHARGE_UA,   ABOVE, TRIP, DISCHARGE, LOAD_GONE, ALWAYS, HOLD,    CUT),
     ("dsg_oc_cut",    P.DISCHARGE_UA,   ABOVE, TRIP, DISCHARGE, LOAD_GONE, ALWAYS, HOLD,    CUT),

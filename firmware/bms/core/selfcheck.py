@@ -10,7 +10,7 @@ from binascii import crc32
 from bms.compat import const
 from bms.core import plausible as P
 from bms.core.fixed import TICKS_MAX, ticks_diff
-from bms.core.frame import FE_TIME_MS, FE_TIME_OK, FLAGS, T_MS
+from bms.core.frame import FE_RESETS, FE_TIME_MS, FE_TIME_OK, FLAGS, T_MS
 
 FIELDS = (
     "turn",  # which table is looked at next
@@ -18,12 +18,14 @@ FIELDS = (
     "from_fe_ms",
     "comparing",
     "seen_fe_ms",  # the front end's time in the last Frame
+    "resets",  # of the front end, likewise
 )
 _TURN = const(0)
 _FROM_MS = const(1)
 _FROM_FE_MS = const(2)
 _COMPARING = const(3)
 _SEEN_FE_MS = const(4)
+_RESETS = const(5)
 
 # The front end counts whole seconds: clocks are compared where it has just counted, so that a tick
 # (250 ms at most while nothing flows, 1.3 %) is what can be wrong; one that counts no more is
@@ -54,21 +56,24 @@ class SelfCheck:
         if not sound or not switch.sound():
             sig[P.CONFIG_BAD] = 1  # stays: what lost a bit cannot be trusted to have it back
         if frame.v[FLAGS] & FE_TIME_OK:
-            self._clock(frame.v[T_MS], frame.v[FE_TIME_MS], sig)
+            self._clock(frame.v, sig)
 
-    def _clock(self, now_ms, fe_ms, sig):
+    def _clock(self, f, sig):
         v = self.v
-        own = ticks_diff(now_ms, v[_FROM_MS])
+        fe_ms = f[FE_TIME_MS]
+        own = ticks_diff(f[T_MS], v[_FROM_MS])
         counted = fe_ms != v[_SEEN_FE_MS]
         v[_SEEN_FE_MS] = fe_ms
+        if f[FE_RESETS] != v[_RESETS]:
+            v[_RESETS] = f[FE_RESETS]
+            v[_COMPARING] = 0  # it counts from zero again
         if v[_COMPARING] and 0 <= own < (_COMPARE_MS if counted else _LATEST_MS):
             return
         if not v[_COMPARING] and not counted:
             return
         fe = (fe_ms - v[_FROM_FE_MS]) & TICKS_MAX
-        # A front end that was reset counts from zero: no comparison.
-        if v[_COMPARING] and own < _GAP_MS and fe < 2 * _GAP_MS:
+        if v[_COMPARING] and 0 < own < _GAP_MS and fe < 2 * _GAP_MS:
             sig[P.CLOCK_PPM] = abs(fe - own) * 1000 // (own // 1000)
         v[_COMPARING] = 1
-        v[_FROM_MS] = now_ms & TICKS_MAX
+        v[_FROM_MS] = f[T_MS] & TICKS_MAX
         v[_FROM_FE_MS] = fe_ms & TICKS_MAX
