@@ -19,11 +19,15 @@ FAR = 10**9
 
 @lru_cache
 def compiled(name: str) -> Compiled:
-    """Return a pack of boards/packs; `name@45` is the same with ticks of 45 ms."""
-    name, _, tick = name.partition("@")
+    """Return a pack of boards/packs; name@45: with ticks of 45 ms, name@fuse: one to be blown."""
+    name, _, change = name.partition("@")
     file, cell, _ = load(name)
-    if tick:
-        file = file.model_copy(update={"tick_ms": int(tick)})
+    if change == "fuse":
+        burn = {"limit_s": 2.0, "release_s": 0.0, "delay_s": 0.1}
+        parts = file.parts.model_copy(update={"commanded_fuse": True})
+        file = file.model_copy(update={"parts": parts, "rules": {**file.rules, "chg_burn": burn}})
+    elif change:
+        file = file.model_copy(update={"tick_ms": int(change)})
     pack, errors = examine(file, cell)
     assert not errors, errors
     return pack
@@ -34,11 +38,11 @@ def read(blob: bytes) -> Any:
     return Pack(blob)
 
 
-def alone(blob: bytes, row: int) -> Any:
-    """Return the pack with every rule but one out of reach, to see that one by itself."""
+def alone(blob: bytes, *rows: int) -> Any:
+    """Return the pack with every rule but these out of reach, to see one by itself."""
     pack = Pack(blob)
     for k, other in enumerate(R.ROWS):
-        if k != row:
+        if k not in rows:
             far = other[R.SIDE] * FAR
             pack._rules[RULE_SIZE * k : RULE_SIZE * (k + 1)] = array("i", [far, far, FAR, 0])
     return pack

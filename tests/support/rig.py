@@ -25,7 +25,7 @@ from solidbms.plant import ntc
 from solidbms.plant.chips.bq76952 import Bq76952
 from solidbms.plant.chips.ina228 import Ina228
 
-ALL_TRUSTED = (1 << P.SIGNALS) - 1
+ALL_TRUSTED = P.ALL_TRUSTED
 TICKS_MASK = (1 << 30) - 1
 BUS_UV = 195.3125  # a code of VBUS and of the shunt, table 8-1 of the data sheet
 SHUNT_NV = 312.5
@@ -91,7 +91,9 @@ class Rig:
     """The whole loop of one pack; the test sets codes, `nack` and `late_ms`.
 
     Codes of an INA228 pack are bus_code, shunt_code, ntc_code; of a BQ76952 pack cell_code (every
-    cell), current_code, temp_code (every sensor on cells), fet_code. See `level_codes`.
+    cell), current_code, temp_code (every sensor on cells), fet_code. See `level_codes`. In a
+    BQ76952 pack cell_off and temp_off add to the codes of single cells and sensors, out_v is at
+    the terminals in place of what the FETs let through, and the chip's clock may be fast.
     """
 
     def __init__(self, pack: Any, start_ms: int = 0) -> None:
@@ -107,6 +109,11 @@ class Rig:
         self.cell_code = 3600
         self.current_code = 0
         self.temp_code = self.fet_code = 2982  # 25 degC
+        self.cell_off: dict[int, int] = {}
+        self.temp_off: dict[int, int] = {}
+        self.out_v: float | None = None
+        self.die_c = 25.0
+        self.fast = 1.0
         self.nack = False
         self.held = False  # the dead-man holds the gates open
         self.late_ms = 0
@@ -116,6 +123,30 @@ class Rig:
         self.blown = False
         self.bms = Bms(self, pack)
         self.core = self.bms.core
+
+    @property
+    def bq(self) -> bool:
+        """Whether the front end is a BQ76952."""
+        return self.pack.chip == BQ76952
+
+    def current(self, ua: int) -> None:
+        """Let this current show, rounded up to the next code."""
+        code = -(-ua * self.pack.ua_den // self.pack.ua_num)
+        setattr(self, "current_code" if self.bq else "shunt_code", code)
+
+    def cell(self, uv: int) -> None:
+        """Let this voltage show for every cell, rounded up to the next code."""
+        if self.bq:
+            self.cell_code = -(-uv // 1000)
+        else:
+            self.bus_code = -(-uv * 16 // 3125)
+
+    def temp(self, temp_c: float) -> None:
+        """Let this temperature show at every sensor on a cell."""
+        if self.bq:
+            self.temp_code = round((temp_c + 273.15) * 10)
+        else:
+            self.ntc_code = round(65536 * ntc.share(temp_c, 1e4, 3950.0, 1e4))
 
     # What bms.loop.Bms expects of a board.
     @property
@@ -203,15 +234,18 @@ class Rig:
 
     def _advance_bq76952(self, now_us: int) -> None:
         chip = self.chip
-        cells_v = [self.cell_code / 1000] * self.pack.cells
+        off = self.cell_off
+        cells_v = [(self.cell_code + off.get(k, 0)) / 1000 for k in range(self.pack.cells)]
         shunt_v = self.current_code / chip.scan.user_per_v
         ohm = (ntc.resistance_ohm(code / 10 - 273.15, 1e4, 3435.0) if code else 0.0
-               for code in (*[self.temp_code] * 3, self.fet_code))  # fmt: skip
+               for code in (*[self.temp_code + self.temp_off.get(k, 0) for k in range(3)],
+                            self.fet_code))  # fmt: skip
         feeds = chip.chg_driven or chip.dsg_driven or chip.pdsg_driven
         out_v = sum(cells_v) if feeds else 0.0
+        out_v = out_v if self.out_v is None else self.out_v
         chg_on, dsg_on = self.commanded
-        chip.advance(now_us, cells_v, shunt_v, shunt_v, tuple(ohm), 25.0, out_v, out_v,
-                     bool(chg_on), bool(dsg_on))  # fmt: skip
+        chip.advance(round(now_us * self.fast), cells_v, shunt_v, shunt_v, tuple(ohm), self.die_c,
+                     out_v, out_v, bool(chg_on), bool(dsg_on))  # fmt: skip
 
     def close(self) -> None:
         """Boot on believable readings and close both gates."""

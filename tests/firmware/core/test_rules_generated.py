@@ -1,8 +1,8 @@
-"""Every row of the table on every pack, derived from the row: a new row is tested as it stands.
+"""Every row of the table on every pack that has it: a new row is tested as it stands.
 
 Each row is alone in its pack (`support.packs.alone`): what others do at the same time is the
-business of test_anything. `test_*_by_signal` write the signal, so that they hold for a signal
-nobody has thought of yet; `test_*_by_register` go through driver, chip and loop.
+business of test_anything. All here write the signal, so that they hold for a signal nobody has
+thought of yet; test_rules_by_register goes through driver, chip and loop.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from bms.core import switch as W
 from bms.core.protect import ACTED, CLEAR, NO_SHED, RELEASING
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solidbms.packc import Rule
-from support.packs import NAMES, alone, compiled, read
-from support.rig import Bench, Rig, first_above, level_codes, path_open
+from support.packs import alone, compiled, read
+from support.rig import ALL_TRUSTED, Bench, path_open
+from support.rows import IDS, each_row, rule_of
 
-# Delays and sheds that are no multiple of the tick: bench_1s with ticks of 45 ms.
-# A pack with the rules of another adds nothing.
-PACKS = [*{str(compiled(name).rules): name for name in reversed(NAMES)}.values(), "bench_1s@45"]
-IDS = [row[R.ID] for row in R.ROWS]
-CASES = [pytest.param(p, k, id=f"{p}-{name}") for p in PACKS for k, name in enumerate(IDS)]
-each_row = pytest.mark.parametrize(("name", "row"), CASES)
+MADE = ALL_TRUSTED & ~sum(1 << s for s in P.READINGS)  # signals that the firmware makes itself
+
 
 # What each recovery needs; the others must not do.
 STIMULI = ("nothing", "charger", "load gone", "clear")
@@ -44,13 +40,14 @@ class Case:
     def __init__(self, name: str, row: int, closed: bool = True) -> None:
         pack = compiled(name)
         self.row = row
-        self.rule: Rule = pack.rules[row]
+        self.rule = rule_of(name, row)
         self.tick_ms = pack.file.tick_ms
         self.promise_ms = self.rule.promise_ms(self.tick_ms)
         self.pack: Any = alone(pack.blob, row)
         spec = self.rule.row
         self.side, self.path, self.signal = spec[R.SIDE], spec[R.PATH], spec[R.SIGNAL]
         self.trips = spec[R.LEVEL] == R.TRIP
+        self.burns = spec[R.LEVEL] == R.BURN
         self.sheds = spec[R.SHED] == R.SHEDS
         self.recovery = spec[R.RECOVERY]
         self.bench = Bench(self.pack)
@@ -71,7 +68,14 @@ class Case:
 
     @property
     def reacted(self) -> bool:
+        if self.burns:
+            return bool(self.bench.switch.v[W.FUSE])
         return self.gate_open if self.trips else self.bench.acted(self.row)
+
+    def doubt(self) -> bool:
+        """Let the signal be untrusted; return whether that can be."""
+        self.bench.sig[P.TRUST] = MADE
+        return self.signal in P.READINGS
 
     def trip(self) -> int:
         """Cross the limit and run until the reaction; return how long it took."""
@@ -111,12 +115,9 @@ def test_row_fits_the_table(name: str, row: int):
     assert spec[R.WHEN] in (R.ALWAYS, R.CLOSED)
     assert spec[R.UNTRUSTED] in (R.HOLD, R.CROSSED)
     assert spec[R.SHED] == R.CUT or spec[R.LEVEL] == R.TRIP, "only a trip can be announced"
-    assert tuple(read(compiled(name).blob).rule(row)) == (
-        compiled(name).rules[row].limit,
-        compiled(name).rules[row].release,
-        compiled(name).rules[row].delay_ms,
-        compiled(name).rules[row].shed_ms,
-    )
+    rule = rule_of(name, row)
+    numbers = rule.limit, rule.release, rule.delay_ms, rule.shed_ms
+    assert tuple(read(compiled(name).blob).rule(row)) == numbers
 
 
 @each_row
@@ -142,6 +143,7 @@ def test_acts_between_its_delay_and_its_promise_by_signal(name: str, row: int):
     else:
         assert case.bench.protect.blocked == 0
         assert case.bench.switch.v[W.STATE] == W.ON
+    assert case.bench.protect.burn == case.burns == case.bench.switch.v[W.FUSE]
     assert case.bench.protect.warned == (R.ROWS[row][R.LEVEL] == R.WARN)
 
 
@@ -247,6 +249,8 @@ def test_recovers_as_its_row_says(name: str, row: int, stimulus: str):
     if case.trips and case.path & R.DISCHARGE and latched:
         assert case.gate_open, "cut or wants a person: stays open until asked"
         case.bench.tick(W.CLOSE)
+        case.bench.ticks(100)
+    assert case.bench.switch.v[W.FUSE] == case.burns, "it stays blown"
     assert case.bench.switch.v[W.STATE] == W.ON
     assert case.bench.switch.v[W.CHG_ON] and case.bench.switch.v[W.DSG_ON]
 
@@ -280,9 +284,8 @@ def test_clear_must_come_after_the_wait(name: str, row: int):
 @each_row
 def test_an_untrusted_signal_does_as_the_row_says(name: str, row: int):
     case = Case(name, row)
-    crossed = R.ROWS[row][R.UNTRUSTED] == R.CROSSED
-    case.bench.sig[P.TRUST] &= ~(1 << case.signal)
-    case.put(case.beyond)  # what is not believed does not start a row
+    crossed = R.ROWS[row][R.UNTRUSTED] == R.CROSSED or not case.doubt()
+    case.put(case.beyond)  # a reading that is not believed does not start a row
     case.bench.ticks(case.rule.delay_ms + case.rule.shed_ms + 500)
     assert case.bench.acted(row) == crossed
 
@@ -292,13 +295,13 @@ def test_what_was_pending_goes_on_untrusted_and_what_acted_stays(name: str, row:
     case = Case(name, row)
     case.put(case.beyond)
     case.bench.tick()
-    case.bench.sig[P.TRUST] &= ~(1 << case.signal)
+    if not case.doubt():
+        return
     case.put(case.rule.release)
     case.bench.ticks(case.rule.delay_ms + case.rule.shed_ms + case.tick_ms)
     assert case.reacted
-    if R.ROWS[row][R.WHEN] == R.ALWAYS:
-        span_ms = 3 * case.pack.recover_ms
-        assert case.recover("clear", span_ms, case.rule.release) is None
+    span_ms = 3 * case.pack.recover_ms
+    assert case.recover("clear", span_ms, case.rule.release) is None
 
 
 @each_row
@@ -350,165 +353,3 @@ def test_swinging_round_the_limit_acts_once_at_most(name: str, row: int):
     at_once = case.rule.delay_ms == 0 and case.rule.limit != case.rule.release
     assert entries <= 1
     assert entries == 1 or not at_once
-
-
-# Through driver, chip and loop ------------------------------------------------------------------
-
-
-def _nack(rig: Rig, on: bool) -> None:
-    rig.nack = on
-
-
-def _cut_sensor(rig: Rig, on: bool) -> None:
-    rig.ntc_code = 65535 if on else 32768
-
-
-def _freeze(rig: Rig, on: bool) -> None:
-    rig.chip.frozen = {"vbus"} if on else set()
-    step = rig.pack.frozen_step_ua * rig.pack.ua_den // rig.pack.ua_num + 1
-    rig.shunt_code = step if on else 0
-    rig.bus_code += on
-
-
-# Signals that count time since something was lost: what loses it.
-LOSSES = {
-    P.FE_LOST_MS: _nack,
-    P.TEMP_LOST_MS: _cut_sensor,
-    P.FROZEN_MS: _freeze,
-    P.FE_UNSTEADY_MS: _nack,
-}
-
-
-class Real:
-    """One row, alone in its pack, on the whole loop: gates closed, readings calm."""
-
-    def __init__(self, name: str, row: int) -> None:
-        pack = compiled(name)
-        self.row = row
-        self.rule = pack.rules[row]
-        self.spec = self.rule.row
-        self.promise_ms = self.rule.promise_ms(pack.file.tick_ms)
-        self.rig = Rig(alone(pack.blob, row), start_ms=(1 << 30) - 3000)
-        level = level_codes(self.rig.pack, self.spec[R.SIGNAL])
-        if level:
-            self.codes, self.value, self.input = level
-            self.set_code(self.edge(self.rule.release)[0])
-        self.rig.close()
-
-    def edge(self, limit: int) -> tuple[int, int]:
-        """Return the last code that is not past a limit and the next one, which is."""
-        codes = self.codes
-        if self.spec[R.SIDE] > 0:
-            k = first_above(codes, self.value, limit)
-            return codes[k - 1], codes[k]
-        k = first_above(codes, self.value, limit - 1)
-        return codes[k], codes[k - 1]
-
-    def set_code(self, code: int) -> None:
-        setattr(self.rig, self.input, code)
-
-    @property
-    def reacted(self) -> bool:
-        if self.spec[R.LEVEL] == R.TRIP:
-            return path_open(self.rig.core.switch, self.spec[R.PATH])
-        return self.rig.acted(self.row)
-
-    def until(self, deadline_ms: int) -> int:
-        """Tick until it reacts; return when. Fails past the deadline."""
-        while not self.reacted:
-            self.rig.tick()
-            assert self.rig.now_ms <= deadline_ms, "later than promised"
-        return self.rig.now_ms
-
-
-@each_row
-def test_one_lsb_decides_by_register(name: str, row: int):
-    if level_codes(read(compiled(name).blob), R.ROWS[row][R.SIGNAL]) is None:
-        return  # the next tests are for these
-    real = Real(name, row)
-    below, beyond = real.edge(real.rule.limit)
-    real.set_code(below)
-    end_ms = real.rig.now_ms + real.promise_ms + 500
-    while real.rig.now_ms < end_ms:
-        real.rig.tick()
-        assert real.rig.phase(row) == CLEAR
-    real.set_code(beyond)
-    start_ms = real.rig.now_ms
-    took_ms = real.until(start_ms + real.promise_ms) - start_ms
-    assert took_ms >= real.rule.delay_ms + real.rule.shed_ms
-
-
-@each_row
-def test_lost_for_one_tick_more_decides_by_register(name: str, row: int):
-    lose = LOSSES.get(R.ROWS[row][R.SIGNAL])
-    if lose is None:
-        return
-    real = Real(name, row)
-    rig, tick_ms = real.rig, real.rig.pack.tick_ms
-    enough = real.rule.limit // tick_ms
-    lose(rig, True)
-    for _ in range(enough):
-        rig.tick()
-        assert rig.phase(row) == CLEAR
-    lose(rig, False)
-    rig.tick()
-    for _ in range(8 * enough):  # some signals forget slowly
-        rig.tick()
-    assert rig.core.plausible.v[real.spec[R.SIGNAL]] == 0
-    assert rig.phase(row) == CLEAR
-    crossed_ms = rig.now_ms + real.rule.limit  # just when the signal passes its limit
-    lose(rig, True)
-    gate_ms = real.until(crossed_ms + real.promise_ms)
-    assert gate_ms >= crossed_ms + real.rule.delay_ms + real.rule.shed_ms
-
-
-@each_row
-def test_late_by_one_ms_more_decides_by_register(name: str, row: int):
-    if R.ROWS[row][R.SIGNAL] != P.OVERRUN_MS:
-        return
-    real = Real(name, row)
-    rig, limit = real.rig, real.rule.limit
-    rig.late_ms = limit
-    for _ in range(300):
-        rig.tick()
-        assert rig.phase(row) == CLEAR
-    rig.late_ms = limit + 1
-    crossed_ms = rig.now_ms + rig.pack.tick_ms + limit
-    real.until(crossed_ms + real.promise_ms + 2 * rig.late_ms)  # its two ticks are late as well
-
-
-@each_row
-def test_a_lost_feature_by_register(name: str, row: int):
-    if R.ROWS[row][R.SIGNAL] != P.FEATURES_LOST:
-        return
-    real = Real(name, row)
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("asked for by the test")
-
-    setattr(real.rig.core.soc, "step", fail)  # noqa: B010 - not what the type says
-    real.rig.tick()  # fails in its slack, after its gates
-    start_ms = real.rig.now_ms
-    assert not real.reacted
-    real.until(start_ms + real.promise_ms)
-
-
-@each_row
-def test_a_dropped_gate_by_register(name: str, row: int):
-    if R.ROWS[row][R.SIGNAL] != P.GATES_DROPPED:
-        return
-    real = Real(name, row)
-    for _ in range(20):
-        real.rig.tick()
-        assert not real.reacted
-    real.rig.held = True
-    real.until(real.rig.now_ms + real.promise_ms)
-
-
-def test_every_signal_that_a_row_watches_has_a_way_by_register():
-    pack = read(compiled(NAMES[0]).blob)
-    for row in R.ROWS:
-        signal = row[R.SIGNAL]
-        known = signal in LOSSES or signal in (P.OVERRUN_MS, P.FEATURES_LOST, P.GATES_DROPPED)
-        if not known and level_codes(pack, signal) is None:
-            pytest.skip(f"{row[R.ID]}: only tested by signal")
