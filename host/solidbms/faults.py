@@ -127,7 +127,7 @@ SENSED: dict[str, Act] = dict.fromkeys(("stuck", "offset", "scale", "noise", "dr
 SENSOR = {**SENSED, "lost": _sensed, "short": _sensed}
 KINDS: dict[str, dict[str, Act]] = {
     "cell_v": SENSED,  # one cell as the front end sees it, or all
-    "cell_wire": {"open": _sensed},  # the wire to the top of a cell; no index is none
+    "cell_wire": {"open": _sensed},  # the wire to the top of a cell
     "stack_v": SENSED,
     "out_v": SENSED,  # terminals
     "reference": SENSED,  # of the front end: everything that it compares with it

@@ -127,7 +127,13 @@ class World:
         if file.where == "chip" and file.kind not in self.circuit.FAULTS:
             raise BadInput(f"fault {file.name}: front end {self.pack.front_end.chip} has no such; "
                            f"kind {', '.join(self.circuit.FAULTS)} is valid")  # fmt: skip
-        self.faults.append(Fault(use, file))
+        fault = Fault(use, file)
+        counts = {"temp_c": self.pack.thermistor.count}
+        count = counts.get(file.where, self.pack.cells_in_series)
+        if fault.index is not None and fault.index >= count:
+            raise BadInput(f"fault {file.name}: index: 0 to {count - 1} is valid, "
+                           f"not {fault.index}")  # fmt: skip
+        self.faults.append(fault)
         self._change_ms = self.elapsed_ms
 
     def read(self, address: int, register: int, length: int) -> bytes:

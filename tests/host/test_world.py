@@ -226,9 +226,10 @@ class Stack(Still):
         self.temps_c = [24.0, 25.0, 26.0]
         self.out_v = 0.0
         self.current_a = self.mean_a = 0.0
+        self.held_down = False  # by what hangs at the terminals
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
-        self.out_v = self.bus_v if any(fets.ways) else 0.0
+        self.out_v = self.bus_v if any(fets.ways) and not self.held_down else 0.0
 
 
 class Robot:
@@ -276,10 +277,10 @@ def test_a_fet_conducts_only_if_pin_and_chip_let_it():
 
 def test_discharge_begins_with_the_small_fet():
     robot = Robot().run(2)
-    robot.plant.step = lambda *_: None  # whatever hangs there keeps the terminals down
+    robot.plant.held_down = True
     robot.gates = (0, 1)
     assert robot.run(1).fets == (False, False, True, False)
-    robot.plant.out_v = robot.plant.bus_v
+    robot.plant.held_down = False
     assert robot.run(1).fets == (False, True, False, False)
 
 
@@ -385,6 +386,15 @@ def test_a_bit_of_its_memory_flips():
 def test_a_fault_that_the_front_end_cannot_have_is_refused():
     with pytest.raises(BadInput, match=r"fault x: front end ina228 has no such; kind reset, "):
         world(fault("chip", "upset", 0x9278))
+
+
+@pytest.mark.parametrize(("where", "kind", "index"), [
+    ("cell_v", "stuck", 14), ("cell_wire", "open", 14), ("temp_c", "lost", 3),
+])  # fmt: skip
+def test_a_fault_of_a_cell_or_sensor_that_is_not_there_is_refused(where, kind, index):
+    Robot(fault(where, kind, index=index - 1))
+    with pytest.raises(BadInput, match=rf"fault x: index: 0 to {index - 1} is valid, not {index}"):
+        Robot(fault(where, kind, index=index))
 
 
 def test_readings_show_what_the_registers_do():
