@@ -10,13 +10,15 @@ from bms.core import protect as T
 from bms.core import rules as R
 from bms.core import soc as S
 from bms.core import switch as W
+from bms.core.balance import MASK
+from bms.core.charging import STAGE
 from bms.core.core import Core
 from bms.core.protect import ACTED, PENDING, RELEASING, STRIDE
 from bms.core.status import FIELDS, Status
-from support.packs import NAMES, compiled, read
+from support.packs import compiled, read
 from support.rig import Rig
 
-PACK = read(compiled(NAMES[0]).blob)
+PACK = read(compiled("bench_1s").blob)
 
 
 def index_names(module, names) -> None:
@@ -61,7 +63,7 @@ def digest_after(part: int = 0, word: int = 0, by: int = 0) -> int:
     return core.digest(parts)
 
 
-@pytest.mark.parametrize("part", range(7))
+@pytest.mark.parametrize("part", range(len(Core(PACK).parts())))
 def test_the_hash_sees_one_unit_of_any_word(part: int):
     plain = digest_after()
     assert 0 <= plain < 1 << 30
@@ -106,7 +108,8 @@ def test_status_says_what_is():
     core.rules.blocked, core.rules.shed_left_ms, core.rules.warned = 11, 12, True
     ticks = core.status.ticks
     status: Status = core.status
-    status.publish(core.frame, core.plausible.v, core.rules, core.switch, core.soc, core.limits)
+    core.charging.v[STAGE], core.balance.v[MASK] = 13, 14
+    status.publish(core)
     f, sig, w, soc, limits = words
     expected = {
         "t_ms": f[F.T_MS], "state": w[W.STATE], "chg_on": w[W.CHG_ON], "dsg_on": w[W.DSG_ON],
@@ -119,6 +122,11 @@ def test_status_says_what_is():
         "fe_resets": f[F.FE_RESETS], "warned": 1, "refused": w[W.REFUSED],
         "corrections": soc[S.CORRECTIONS], "ticks": ticks + 1,
         "acted_low": 0b1001, "acted_high": 0, "overruns": core.status.overruns,
+        "out_uv": f[F.OUT_UV], "hot_mdegc": sig[P.HOT_MDEGC], "fet_mdegc": sig[P.FET_MDEGC],
+        "board_mdegc": sig[P.BOARD_MDEGC], "charge_1s_ma": limits[L.CHARGE_1S_MA],
+        "discharge_1s_ma": limits[L.DISCHARGE_1S_MA], "charge_10s_ma": limits[L.CHARGE_10S_MA],
+        "discharge_10s_ma": limits[L.DISCHARGE_10S_MA], "charging": 13, "balancing": 14,
+        "fuse": w[W.FUSE], "fe_alerts": f[F.FE_ALERTS],
     }  # fmt: skip
     named = dict(zip((name for name, _ in FIELDS), status.v, strict=True))
     assert named == expected

@@ -1,4 +1,4 @@
-"""Announced current limits: derated by the coldest and the hottest sensor, none when blocked."""
+"""Announced current limits: what temperature, voltage and charge allow, none when blocked."""
 
 from __future__ import annotations
 
@@ -6,28 +6,58 @@ from array import array
 from types import SimpleNamespace
 
 import pytest
+from bms.core import limits as L
 from bms.core import plausible as P
 from bms.core import rules as R
-from bms.core.limits import CHARGE_MA, DISCHARGE_MA, Limits
+from bms.core.charging import CHARGING, FULL, NONE, PRECHARGE
+from bms.core.limits import CHARGE_MA, DISCHARGE_MA
 from bms.core.protect import NO_SHED
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.packs import NAMES, compiled, read
+from support import int31
+from support.packs import compiled, read
 from support.rig import ALL_TRUSTED
 
-PACK = read(compiled(NAMES[0]).blob)
-FILE = compiled(NAMES[0]).file
+NAME = "bench_1s"
+PACK = read(compiled(NAME).blob)
+FILE = compiled(NAME).file
 TEMP = st.integers(-60_000, 100_000)
+LIMITS = int31.load()["bms.core.limits"].Limits
+MIDDLE_UV = (PACK.high_uv + PACK.low_uv) // 2
+# Cells in the middle of their window take and give what the temperature allows: where R is small.
+RESISTANCES = ("dcir_uohm", "r1s_uohm", "r10s_uohm")
 
 
-def limits_at(
-    cold: int, hot: int, trust: int = ALL_TRUSTED, blocked: int = 0, left: int = NO_SHED
-):
-    limits = Limits(PACK)
+def easy_pack():
+    """The pack with next to no resistance: voltage does not bind."""
+    pack = read(compiled(NAME).blob)
+    for name in RESISTANCES:
+        table = getattr(pack, name)
+        for k in range(len(table) // 2, len(table)):
+            table[k] = 1
+    return pack
+
+
+def settled(pack, sig, blocked=0, left=NO_SHED, stage=NONE, soc_ppm=500_000):
+    """Return the limits once they have risen as far as they go."""
+    limits = LIMITS(pack)
+    for _ in range(70):
+        limits.step(sig, SimpleNamespace(blocked=blocked, shed_left_ms=left), stage, soc_ppm)
+    return limits.v
+
+
+def signals(cold: int, hot: int, trust: int = ALL_TRUSTED, uv: int = MIDDLE_UV, ua: int = 0):
     sig = array("i", [0] * len(P.FIELDS))
     sig[P.TRUST], sig[P.TEMP_MIN_MDEGC], sig[P.TEMP_MAX_MDEGC] = trust, cold, hot
-    limits.step(sig, SimpleNamespace(blocked=blocked, shed_left_ms=left))
-    return limits.v[CHARGE_MA], limits.v[DISCHARGE_MA]
+    sig[P.HOT_MDEGC] = hot
+    sig[P.CELL_MIN_UV] = sig[P.CELL_MAX_UV] = uv
+    sig[P.CHARGE_UA] = ua
+    return sig
+
+
+def limits_at(cold: int, hot: int, trust: int = ALL_TRUSTED, **more):
+    v = settled(easy_pack(), signals(cold, hot, trust), **more)
+    return v[CHARGE_MA], v[DISCHARGE_MA]
 
 
 @pytest.mark.parametrize(("at", "key"), [(CHARGE_MA, "charge"), (DISCHARGE_MA, "discharge")])
@@ -38,6 +68,7 @@ def test_at_every_point_of_the_table(at: int, key: str):
         assert limits_at(t, t)[at] == pytest.approx(most_ma * share, abs=most_ma / 1000 + 1)
 
 
+@settings(max_examples=30)
 @given(TEMP, TEMP)
 def test_the_stricter_end_wins(a: int, b: int):
     cold, hot = sorted((a, b))
@@ -57,3 +88,72 @@ def test_blocked_is_zero_and_charge_stops_where_discharge_goes_on():
     assert limits_at(25_000, 25_000, left=0) == (0, PACK.discharge_max_ma)
     unknown = ALL_TRUSTED & ~(1 << P.TEMP_MAX_MDEGC)
     assert limits_at(25_000, 25_000, trust=unknown) == (0, PACK.discharge_max_ma)
+
+
+@pytest.mark.parametrize("stage", [NONE, CHARGING, PRECHARGE, FULL])
+def test_a_stage_of_charging_has_its_own_limit(stage: int):
+    charge_ma, discharge_ma = limits_at(25_000, 25_000, stage=stage)
+    assert discharge_ma == PACK.discharge_max_ma
+    wanted = {PRECHARGE: PACK.precharge_ma, FULL: 0}.get(stage, PACK.charge_max_ma)
+    assert charge_ma == wanted
+
+
+def test_the_hottest_spot_derates_before_a_sensor_does():
+    table = sorted(FILE.derating.discharge)
+    end_c = table[-1][0]
+    sig = signals(25_000, 25_000)
+    sig[P.HOT_MDEGC] = round(end_c * 1000)
+    v = settled(easy_pack(), sig)
+    assert v[DISCHARGE_MA] == pytest.approx(PACK.discharge_max_ma * table[-1][1], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("at", "table"),
+    [(CHARGE_MA, "dcir_uohm"), (L.CHARGE_1S_MA, "r1s_uohm"), (L.CHARGE_10S_MA, "r10s_uohm")],
+)
+def test_by_voltage_the_cells_come_to_their_ends_and_no_further(at: int, table: str):
+    t = PACK.dcir_uohm[6]
+    r_uohm = getattr(PACK, table)[len(getattr(PACK, table)) // 2 + 6]
+    for ua in (0, 500_000, -500_000):
+        over_uv, under_uv = PACK.high_uv - 2_000, PACK.low_uv + 20_000
+        v = settled(PACK, signals(t, t, uv=over_uv, ua=ua))
+        assert v[at] == pytest.approx(max(2_000 / r_uohm * 1000 + ua / 1000, 0), rel=0.02, abs=2)
+        v = settled(PACK, signals(t, t, uv=under_uv, ua=ua))
+        wanted = max(20_000 / r_uohm * 1000 - ua / 1000, 0)
+        assert v[at + 1] == pytest.approx(wanted, rel=0.02, abs=2)
+        v = settled(PACK, signals(t, t, uv=PACK.high_uv + 50_000))
+        assert v[at] == 0
+
+
+def test_charge_left_and_room_left_bind_over_ten_seconds():
+    sig = signals(25_000, 25_000)
+    mas = PACK.uas_per_ppm  # mAs in 0.1 %
+    empty = settled(easy_pack(), sig, soc_ppm=1_000)
+    assert empty[L.DISCHARGE_10S_MA] == pytest.approx(mas / 10, abs=2)
+    assert empty[DISCHARGE_MA] == PACK.discharge_max_ma
+    full = settled(easy_pack(), sig, soc_ppm=999_000)
+    assert full[L.CHARGE_10S_MA] == pytest.approx(mas / 10, abs=2)
+
+
+def test_limits_fall_at_once_and_rise_over_seconds():
+    pack, sig = easy_pack(), signals(25_000, 25_000)
+    limits = LIMITS(pack)
+    free = SimpleNamespace(blocked=0, shed_left_ms=NO_SHED)
+    before = 0
+    for k in range(1, 65):
+        limits.step(sig, free, NONE, 500_000)
+        assert limits.v[DISCHARGE_MA] == min(k * ((pack.discharge_max_ma >> 6) + 1),
+                                             pack.discharge_max_ma)  # fmt: skip
+        assert limits.v[DISCHARGE_MA] >= before
+        before = limits.v[DISCHARGE_MA]
+    limits.step(sig, SimpleNamespace(blocked=R.BOTH, shed_left_ms=NO_SHED), NONE, 500_000)
+    assert list(limits.v) == [0] * len(limits.v)
+
+
+def test_what_the_temperature_allows_is_told_to_the_rules():
+    for temp_c, share in FILE.derating.charge:
+        t = round(temp_c * 1000)
+        sig = signals(t, t)
+        settled(PACK, sig, blocked=R.BOTH)
+        wanted = FILE.charge_a_max * share * 1e6
+        assert sig[P.CHARGE_LIMIT_UA] == pytest.approx(wanted, rel=0.002, abs=4000)

@@ -13,9 +13,10 @@ from support import int31
 from support.packs import NAMES, compiled, read
 from support.rig import Bench
 
-ALL = (1 << P.SIGNALS) - 1
-VOLT = 1 << P.CELL_MAX_UV | 1 << P.CELL_MIN_UV
-CURRENT = 1 << P.CHARGE_UA | 1 << P.DISCHARGE_UA
+ALL = P.ALL_TRUSTED
+VOLT = 1 << P.CELL_MAX_UV | 1 << P.CELL_MIN_UV | 1 << P.PACK_UV
+CURRENT = 1 << P.CHARGE_UA | 1 << P.DISCHARGE_UA | 1 << P.CHARGE_OVER_UA
+FET, BOARD = 1 << P.FET_MDEGC, 1 << P.BOARD_MDEGC
 TEMP = 1 << P.TEMP_MAX_MDEGC | 1 << P.TEMP_MIN_MDEGC
 MASK = (1 << 30) - 1
 SANE_UV = 1_000_000
@@ -122,25 +123,64 @@ def test_what_is_lost_keeps_its_last_value():
     assert (v[P.CHARGE_UA], v[P.CELL_MIN_UV], v[P.CELL_MAX_UV]) == (5, 3_600_000, 3_600_000)
 
 
-@pytest.mark.parametrize("way", [1, -1])
-def test_frozen_needs_a_current_that_moved(way: int):
+def test_the_stack_must_be_a_voltage():
+    assert Signals().step(PACK_UV=BIG - 1)[P.PACK_UV] == BIG - 1
+    for value in (-1, BIG, 2**31 - 1, -(2**31)):
+        assert Signals().step(PACK_UV=value)[P.TRUST] == ALL & ~VOLT
+
+
+def test_charge_beyond_what_the_temperature_allows():
     s = Signals()
-    step_ua = s.pack.frozen_step_ua
+    s.plausible.v[P.CHARGE_LIMIT_UA] = 300
+    assert s.step(CURRENT_UA=1000)[P.CHARGE_OVER_UA] == 700
+    assert s.step(CURRENT_UA=-1000)[P.CHARGE_OVER_UA] == -300, "discharge is no charge"
+    s.plausible.v[P.CHARGE_LIMIT_UA] = 0
+    assert s.step(CURRENT_UA=1)[P.CHARGE_OVER_UA] == 1
+    assert s.step(CURRENT_UA=BIG - 1)[P.CHARGE_OVER_UA] >= BIG // 2
+
+
+def test_a_short_is_what_the_front_end_says():
+    s = Signals()
+    assert s.step()[P.SHORTS] == 0
+    assert s.step(lost=F.SHORTED)[P.SHORTS] == 1
+    assert s.step()[P.SHORTS] == 0
+
+
+@pytest.mark.parametrize(
+    ("signal", "word", "flag", "bit"),
+    [("FET_MDEGC", "FET_MDEGC", F.FET_TEMP_OK, FET),
+     ("BOARD_MDEGC", "BOARD_MDEGC", F.BOARD_TEMP_OK, BOARD)],
+)  # fmt: skip
+def test_a_sensor_beside_the_cells(signal: str, word: str, flag: int, bit: int):
+    at = getattr(P, signal)
+    s = Signals()  # a pack without it: not missed, whatever its word says
+    assert s.step(**{word: 77_000})[P.TRUST] == ALL
+    assert s.plausible.v[at] == 0
+    s.plausible.has_fet, s.plausible.has_board = bit == FET, bit == BOARD
+    s.f[F.FLAGS] |= flag
+    v = s.step(**{word: 77_000})
+    assert v[P.TRUST] == ALL and v[at] == 77_000 and v[P.TEMP_LOST_MS] == 0
+    for value in (200_000, -200_000, 2**31 - 1):
+        v = s.step(**{word: value})
+        assert v[P.TRUST] == ALL & ~bit and v[at] == 77_000
+    assert v[P.TEMP_LOST_MS] == 150
+    assert s.step(**{word: 78_000}, lost=flag)[P.TRUST] == ALL & ~bit
+    assert s.step()[P.TEMP_LOST_MS] == 0 and s.plausible.v[at] == 78_000
+
+
+def test_signals_of_the_slack_and_readings_are_told_apart():
+    slack = {s for s in range(P.SIGNALS) if P.slack_signal(s)}
+    assert slack.isdisjoint(P.READINGS) and P.FROZEN_MS in slack
+    assert P.OVERRUN_MS not in slack and P.SHORTS not in slack
+    assert all(s < P.TRUST_BITS for s in P.READINGS)
+
+
+def test_a_front_end_that_has_yet_to_start_is_not_lost():
+    s = Signals()
+    waits = [s.step(lost=F.VOLT_OK)[P.FE_LOST_MS] for _ in range(22)]
+    assert waits[:2] == [-950, -900] and waits[-1] == 100
     s.step()
-    for _ in range(100):
-        assert s.step(CURRENT_UA=way * (step_ua - 2))[P.FROZEN_MS] == 0
-    for k in range(1, 5):
-        assert s.step(CURRENT_UA=way * step_ua)[P.FROZEN_MS] == 50 * k
-    held = s.plausible.v[P.FROZEN_MS]
-    assert s.step(lost=F.VOLT_OK)[P.FROZEN_MS] == held, "a Frame without voltage tells nothing"
-    assert s.step(CELL0=3_600_001)[P.FROZEN_MS] == 0
-    assert s.step()[P.FROZEN_MS] == 0, "from the new voltage on the current has not moved"
-
-
-def test_frozen_from_one_end_of_current_to_the_other():
-    s = Signals()
-    s.step(CURRENT_UA=BIG - 1)
-    assert s.step(CURRENT_UA=1 - BIG)[P.FROZEN_MS] == 50
+    assert s.step(lost=F.VOLT_OK)[P.FE_LOST_MS] == 50
 
 
 @given(st.integers(0, MASK), st.integers(-(2**29), 2**29 - 1))
