@@ -169,6 +169,7 @@ class Single(Model):
     only: list[str] = []  # activities that can have it; else all
     closes: bool = True  # False: the answer is that no gate closes
     onset_s: NonNegative = 30.0
+    watched_s: NonNegative = 60.0  # for something to tell where nothing need
     not_covered: dict[str, str] = {}
 
 

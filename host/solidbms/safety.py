@@ -153,7 +153,11 @@ def _not_covered(faults: dict[str, Any]) -> list[str]:
         reasons: dict[str, list[str]] = {}
         for condition, x in fault["conditions"].items():
             if x["verdict"] == NOT_COVERED:
-                reasons.setdefault(x["why_not"], []).append(condition)
+                why = x["why_not"]
+                if x["found"]:
+                    why += (f" (told in {x['found']} of {x['runs']} runs, after up to "
+                            f"{x['detect_ms'] / 1000:.0f} s)")  # fmt: skip
+                reasons.setdefault(why, []).append(condition)
             elif x["verdict"] != COVERED:
                 why = f"MISSED: told in {x['found']} of {x['runs']} runs, or late"
                 reasons.setdefault(why, []).append(condition)

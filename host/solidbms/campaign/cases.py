@@ -21,8 +21,6 @@ TEMPS = ("cold", "mild", "hot")
 CONDITIONS = tuple(f"{activity} {temp}" for activity in ACTIVITIES for temp in TEMPS)
 COLD_K, HOT_K = 6.0, 7.0  # inside what the pack still charges at
 MILD_C, HOT_C = 25.0, 42.0
-# How long a condition that may not show a fault is watched for one.
-WATCHED_S = 60.0
 MARGIN_S = 5.0
 STEP_S = 3.0  # between two steps of the load's current
 
@@ -80,7 +78,7 @@ class Case:
         if self.single.opening or not self.single.closes:
             return 3 * MARGIN_S
         if self.why_not(condition, compiled) is not None:
-            return WATCHED_S
+            return self.single.watched_s
         present = {rule.id for rule in compiled.rules}
         waits = [self.allowed_ms(r, compiled) for r in self.single.by if r in present]
         return max(waits) / 1000 + MARGIN_S

@@ -109,8 +109,11 @@ def _dead_load(draft: Draft) -> None:
 _RESTS = {"load": "cells are compared at rest", "charge": "cells are compared at rest"}
 FLAWS = (
     Flaw("cell_overheats", "a cell makes heat of its own, 0.13 K/s were it alone",
-         Single(row="runaway precursor", detect_s=5.0,
-                by=["runaway", "runaway_cut"]), _overheats),
+         Single(row="runaway precursor", detect_s=5.0, watched_s=300.0,
+                by=["runaway", "runaway_cut", "spread_warn", "temp_spread", "core_hot", "hot",
+                    "hot_cut", "hot_warn"],
+                not_covered={"all": "fewer sensors than cells: its heat reaches the next one "
+                                    "after minutes"}), _overheats),
     Flaw("soft_short_hard", "a dendrite: a cell loses a quarter of its charge an hour",
          Single(row="soft short", detect_s=600.0, by=["cell_sag", "imbalance"], onset_s=80.0,
                 not_covered=_RESTS), _short(0.25)),
@@ -124,7 +127,7 @@ FLAWS = (
                 not_covered={"all": "no row names it: the limits by voltage follow the weakest "
                                     "cell, and no voltage goes past its row"}), _gap),
     Flaw("charger_no_end", "a charger without a voltage limit that ignores what the pack says",
-         Single(row="charger that does not stop", detect_s=90.0, only=["charge"],
+         Single(row="charger that does not stop", detect_s=300.0, only=["charge"],
                 by=["cell_ov", "cell_ov_cut", "pack_ov", "overcharge"]), _no_end),
     Flaw("charger_too_much", "the charger gives twice the current that the cell may have",
          Single(row="charger that does not stop", only=["charge"],
@@ -139,7 +142,7 @@ FLAWS = (
                     "cold": "resistance of the cells keeps it below, and `cell_uv_cut` is first"}),
          _jumper(0.55)),
     Flaw("dead_load", "the load does not let the terminals come up before the FETs close",
-         Single(row="pre-discharge fails", onset_s=0.0, by=["pre_failed"], detect_s=7.0,
+         Single(row="pre-discharge fails", onset_s=0.0, by=["pre_failed"], detect_s=7.5,
                 only=["rest"]),
          _dead_load),
 )  # fmt: skip

@@ -321,11 +321,11 @@ STIMULI = {
     "dsg_cold": Stimulus(_near("dsg_cold", -1), SLOW, also=_COLD),
     "spread_warn": Stimulus(_one_cold(-9.0)),
     "temp_spread": Stimulus(_one_cold(-14.0)),
-    "temp_stuck": Stimulus(_temp_stuck, SLOW),
-    "runaway": Stimulus(_all_heat(12.0), SLOW),
+    "temp_stuck": Stimulus(_temp_stuck, SLOW, pack={"temp_stuck": {"limit_c": 3.0}}),
+    "runaway": Stimulus(_all_heat(18.0), SLOW),
     "runaway_cut": Stimulus(_all_heat(200.0), SLOW, also=("runaway",)),
     "cell_sag": Stimulus(_cell_sag),
-    "fet_hot": Stimulus(_heat_at("fets", 26.0), SLOW),
+    "fet_hot": Stimulus(_heat_at("fets", 40.0), SLOW),
     "fet_hot_cut": Stimulus(_heat_at("fets", 120.0), SLOW, also=("fet_hot",)),
     "board_hot": Stimulus(_heat_at("board", 1.0), SLOW),
     "pre_failed": Stimulus(_pre_failed, SLOW),
@@ -350,7 +350,7 @@ STIMULI = {
     "config": Stimulus(_config, SLOW),
     "gate_dropped": Stimulus(_late(200.0)),
     "charge_long": Stimulus(_charge_long, SLOW, pack={"charge_long": {"limit_s": 20.0}}),
-    "overcharge": Stimulus(_overcharge, SLOW),
+    "overcharge": Stimulus(_overcharge, SLOW, pack={"overcharge": {"limit_s": 10.0}}),
 }
 # Rows that no run here can make act, and why.
 WITHOUT = {

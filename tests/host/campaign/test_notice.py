@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ FALLS = 400  # the tick in which the gate opens
 SHED_MS = next(rule.shed_ms for rule in PACK.rules if rule.id == "fe_lost")
 
 
-def outcome(acted: dict[str, int] | None = None, request: int = 0, short_ms: int = 0):
+def outcome(
+    acted: dict[str, int] | None = None, request: int = 0, short_ms: int = 0
+) -> Any:
     """acted: the tick in which a rule acted; short_ms: what its own count lacks at the end."""
     n = 500
     words = {name: np.zeros(n, int) for name in ("frame.req_seq", "frame.req_code")}
