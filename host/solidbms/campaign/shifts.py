@@ -52,10 +52,10 @@ def shift(
         until = min(t + seconds, span_s)
         if until > t:
             ripple_a = 0.1 * ah if current_a < 0 else 0.0
-            loads.append(
-                Load(from_s=t, until_s=until, current_a=current_a, obeys=True,
-                     ripple_a=ripple_a, ripple_hz=16000.0)  # fmt: skip
-            )
+            loads.append(Load(
+                from_s=t, until_s=until, current_a=current_a, obeys=True, ripple_a=ripple_a,
+                ripple_hz=16000.0,
+            ))  # fmt: skip
             soc += current_a * (until - t) / 3600 / ah
         t = until
 
