@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bms.core import balance, cellwatch, charging, gatewatch, selfcheck, thermal
 from bms.core import frame as F
 from bms.core import limits as L
 from bms.core import plausible as P
@@ -15,7 +16,7 @@ from bms.core.charging import STAGE
 from bms.core.core import Core
 from bms.core.protect import ACTED, PENDING, RELEASING, STRIDE
 from bms.core.status import FIELDS, Status
-from support.packs import compiled, read
+from support.packs import NAMES, compiled, read
 from support.rig import Rig
 
 PACK = read(compiled("bench_1s").blob)
@@ -37,8 +38,9 @@ def running() -> Rig:
     return rig
 
 
-def test_names_fit_the_words():
-    core = Core(PACK)
+@pytest.mark.parametrize("name", NAMES)
+def test_names_fit_the_words(name: str):
+    core = Core(read(compiled(name).blob))
     parts, names = core.parts(), core.names()
     assert [len(part) for part in parts] == [len(fields) for _, fields in names]
     flat = [f"{part}.{field}" for part, fields in names for field in fields]
@@ -48,6 +50,8 @@ def test_names_fit_the_words():
     index_names(W, W.FIELDS)
     index_names(S, S.FIELDS)
     index_names(L, L.FIELDS)
+    for module in (balance, cellwatch, charging, gatewatch, selfcheck, thermal):
+        index_names(module, module.FIELDS)
     frame = F.Frame(3, 2)
     assert frame.names()[F.CELL0 :] == [
         "cell0_uv", "cell1_uv", "cell2_uv", "temp0_mdegc", "temp1_mdegc"]  # fmt: skip
@@ -103,8 +107,8 @@ def test_status_says_what_is():
             part[at] = 1000 * (k + 1) + at
     for k in range(0, len(core.rules.v), STRIDE):
         core.rules.v[k] = PENDING
-    core.rules.v[0] = ACTED
-    core.rules.v[STRIDE * 3] = RELEASING
+    for row, phase in ((0, ACTED), (3, RELEASING), (29, ACTED), (30, RELEASING), (52, ACTED)):
+        core.rules.v[STRIDE * row] = phase
     core.rules.blocked, core.rules.shed_left_ms, core.rules.warned = 11, 12, True
     ticks = core.status.ticks
     status: Status = core.status
@@ -121,7 +125,8 @@ def test_status_says_what_is():
         "discharge_limit_ma": limits[L.DISCHARGE_MA], "fe_lost_ms": sig[P.FE_LOST_MS],
         "fe_resets": f[F.FE_RESETS], "warned": 1, "refused": w[W.REFUSED],
         "corrections": soc[S.CORRECTIONS], "ticks": ticks + 1,
-        "acted_low": 0b1001, "acted_high": 0, "overruns": core.status.overruns,
+        "acted_low": 1 << 0 | 1 << 3 | 1 << 29, "acted_high": 1 << 0 | 1 << 22,
+        "overruns": core.status.overruns,
         "out_uv": f[F.OUT_UV], "hot_mdegc": sig[P.HOT_MDEGC], "fet_mdegc": sig[P.FET_MDEGC],
         "board_mdegc": sig[P.BOARD_MDEGC], "charge_1s_ma": limits[L.CHARGE_1S_MA],
         "discharge_1s_ma": limits[L.DISCHARGE_1S_MA], "charge_10s_ma": limits[L.CHARGE_10S_MA],
@@ -130,6 +135,7 @@ def test_status_says_what_is():
     }  # fmt: skip
     named = dict(zip((name for name, _ in FIELDS), status.v, strict=True))
     assert named == expected
+    assert len(R.ROWS) <= 60, "two words of 30 bits"
 
 
 def test_the_status_on_show_is_never_half_written():

@@ -73,6 +73,10 @@ LINES = [line.split() for line in MEANT.strip().splitlines()]
 ROWS = {row[R.ID]: row for row in R.ROWS}
 
 
+def test_every_row_has_its_line():
+    assert [line[0] for line in LINES] == list(ROWS)
+
+
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[0])
 def test_a_row_is_what_it_is_meant_to_be(line: list[str]):
     name, signal, side, level, path, recovery, *more = line

@@ -15,7 +15,7 @@ from support import int31
 from support.packs import NAMES, compiled, read
 
 PACK = read(compiled(NAMES[0]).blob)
-ALL = (1 << P.SIGNALS) - 1
+ALL = P.ALL_TRUSTED
 FULL = 1_000_000
 SOC = int31.load()["bms.core.soc"].Soc
 MOVES = st.lists(st.tuples(st.integers(-5_000_000, 5_000_000), st.integers(1, 1000)), max_size=60)

@@ -23,13 +23,14 @@ class Stub:
     blocked = 0
     latched = 0
     shed_left_ms = NO_SHED
+    burn = False
 
 
 class Gates:
     """Switch alone; `step` gives (state, chg, dsg)."""
 
-    def __init__(self, boot: bool = True) -> None:
-        self.switch = W.Switch()
+    def __init__(self, boot: bool = True, pre_discharge: int = 0) -> None:
+        self.switch = W.Switch(pre_discharge)
         self.frame = F.Frame(1, 1)
         self.frame.v[F.FLAGS] = OK
         self.sig = [0] * len(P.FIELDS)
@@ -38,15 +39,16 @@ class Gates:
         for _ in range(W.BOOT_FRAMES if boot else 0):
             self.step()
 
-    def step(self, request: int = W.NONE, **protect) -> tuple[int, int, int]:
+    def step(self, request: int = W.NONE, shown: int = 0, **protect) -> tuple[int, int, int]:
         for name, value in protect.items():
             setattr(self.protect, name, value)
+        self.frame.v[F.FLAGS] = self.frame.v[F.FLAGS] & ~F.DSG_SHOWN | shown * F.DSG_SHOWN
         self.switch.step(self.frame, self.sig, self.protect, request)
         v = self.switch.v
         return v[W.STATE], v[W.CHG_ON], v[W.DSG_ON]
 
 
-WRONG = ("code", "chip", "pins", *range(P.SIGNALS))
+WRONG = ("code", "chip", "pins", *P.READINGS)
 
 
 @given(st.lists(st.sampled_from(("good", "good", "good", *WRONG)), max_size=40))
@@ -110,16 +112,77 @@ def test_close_while_blocked():
     assert g.switch.v[W.REFUSED] == 2, "an empty pack did not close for its load"
 
 
+def test_pre_discharge_comes_before_on():
+    g = Gates(pre_discharge=1)
+    assert g.step() == (W.OFF, 0, 0)
+    # Discharge is commanded, charge waits until the front end shows the discharge FET.
+    assert g.step(W.CLOSE) == (W.PRE, 0, 1)
+    assert g.step() == (W.PRE, 0, 1)
+    assert g.step(W.CLOSE) == (W.PRE, 0, 1)
+    assert g.switch.v[W.REFUSED] == 0
+    assert g.step(shed_left_ms=5) == (W.PRE, 0, 1)
+    assert g.step(shown=1) == (W.SHEDDING, 1, 1)
+    assert g.step(shown=1, shed_left_ms=NO_SHED) == (W.ON, 1, 1)
+    assert g.step(shown=0) == (W.ON, 1, 1), "what opens later is not brought up again"
+    assert g.step(W.OPEN) == (W.OFF, 0, 0)
+
+
+def test_pre_discharge_again_after_every_trip():
+    g = Gates(pre_discharge=1)
+    g.step(W.CLOSE)
+    assert g.step(blocked=R.BOTH, latched=R.BOTH) == (W.TRIPPED, 0, 0), "it failed"
+    assert g.step(blocked=0, latched=0) == (W.OFF, 0, 0)
+    assert g.step(W.CLOSE, blocked=R.DISCHARGE) == (W.TRIPPED, 1, 0), "an empty pack is charged"
+    assert g.step(blocked=0, shown=1) == (W.PRE, 0, 1), "shown from before says nothing"
+    assert g.step(shown=1) == (W.ON, 1, 1)
+    assert g.step(blocked=R.DISCHARGE, latched=R.DISCHARGE) == (W.TRIPPED, 1, 0)
+    assert g.step(blocked=0, latched=0) == (W.TRIPPED, 1, 0)
+    assert g.step(W.CLOSE) == (W.PRE, 0, 1)
+    assert g.step(shown=1) == (W.ON, 1, 1)
+
+
+@pytest.mark.parametrize("request_", [W.NONE, W.OPEN, W.CLOSE, W.CLEAR, W.STORE])
+def test_a_fuse_told_to_blow_stays_told(request_: int):
+    g = Gates()
+    g.step(W.CLOSE)
+    assert not g.switch.v[W.FUSE]
+    g.step(burn=True)
+    assert g.switch.v[W.FUSE] == 1
+    g.step(burn=False)
+    g.step(request_)
+    assert g.switch.v[W.FUSE] == 1 and g.switch.sound()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=20))
+def test_the_complement_follows_latches_and_fuse(moves):
+    g = Gates()
+    g.step(W.CLOSE)
+    for latched, burn in moves:
+        g.step(blocked=latched, latched=latched, burn=burn)
+        v = g.switch.v
+        assert g.switch.sound()
+        assert v[W.KEPT] & 7 == 7 - v[W.LATCHED] - 4 * v[W.FUSE]
+        for word in (W.LATCHED, W.FUSE, W.KEPT):
+            v[word] ^= 1
+            assert not g.switch.sound()
+            v[word] ^= 1
+
+
 REQUESTS = st.integers(W.NONE, W.STORE)
 
 
 @given(st.lists(st.tuples(REQUESTS, st.integers(0, 3), st.integers(0, 3),
-                          st.sampled_from((NO_SHED, 1, 5000))), max_size=60))  # fmt: skip
-def test_off_unless_asked_and_never_what_is_blocked(moves):
-    g = Gates()
-    for request, blocked, latched, left_ms in moves:
+                          st.sampled_from((NO_SHED, 1, 5000)), st.integers(0, 1)), max_size=60),
+       st.integers(0, 1))  # fmt: skip
+def test_off_unless_asked_and_never_what_is_blocked(moves, pre_discharge):
+    g = Gates(pre_discharge=pre_discharge)
+    for request, blocked, latched, left_ms, shown in moves:
         was = g.switch.v[W.STATE]
-        state, chg, dsg = g.step(request, blocked=blocked, latched=latched, shed_left_ms=left_ms)
+        state, chg, dsg = g.step(request, shown, blocked=blocked, latched=latched,
+                                 shed_left_ms=left_ms)  # fmt: skip
+        assert state != W.PRE or (pre_discharge and not chg)
+        if pre_discharge and state in (W.ON, W.SHEDDING):
+            assert was in (W.ON, W.SHEDDING) or (was == W.PRE and shown)
         assert not (chg and blocked & R.CHARGE) and not (dsg and blocked & R.DISCHARGE)
         if request in (W.OPEN, W.STORE):
             assert state in (W.OFF, W.SHIP) and not chg and not dsg
@@ -145,7 +208,7 @@ def test_the_ends_of_a_requests_life(age_ms: int):
     frame = F.Frame(1, 1)
     frame.v[F.REQ_SEQ], frame.v[F.REQ_CODE], frame.v[F.REQ_AGE_MS] = 1, W.CLOSE, age_ms
     alive = age_ms in (0, W.REQUEST_MAX_MS)
-    assert W.Switch().request(frame) == (W.CLOSE if alive else W.NONE)
+    assert W.Switch(0).request(frame) == (W.CLOSE if alive else W.NONE)
 
 
 def test_a_whole_pack_stays_off_by_itself():
@@ -154,6 +217,7 @@ def test_a_whole_pack_stays_off_by_itself():
     bench.sig[P.TEMP_MAX_MDEGC] = bench.sig[P.TEMP_MIN_MDEGC] = 25_000
     bench.ticks(60_000)
     assert bench.switch.v[W.STATE] == W.OFF
-    assert list(W.STATES) == ["boot", "off", "on", "shedding", "tripped", "ship"]
-    assert list(range(len(W.STATES))) == [W.BOOT, W.OFF, W.ON, W.SHEDDING, W.TRIPPED, W.SHIP]
+    assert list(W.STATES) == ["boot", "off", "on", "shedding", "tripped", "ship", "pre-discharge"]
+    states = [W.BOOT, W.OFF, W.ON, W.SHEDDING, W.TRIPPED, W.SHIP, W.PRE]
+    assert list(range(len(W.STATES))) == states
     assert list(range(len(W.REQUESTS))) == [W.NONE, W.OPEN, W.CLOSE, W.ACK, W.CLEAR, W.STORE]
