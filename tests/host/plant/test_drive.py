@@ -221,6 +221,7 @@ def test_charge_tapers_and_stops():
     assert amps[10] == 7.0 and amps[-1] == 0.0
     tapering = [a for a in amps if 0 < a < 7]
     assert len(tapering) > 2000 and min(tapering) >= 0.75 and tapering[-1] < 0.8
+    assert len(set(tapering)) == pytest.approx(len(tapering) / 4, rel=0.01)  # every 200 ms
     assert 58.8 - 0.005 < max(out_v) < 58.8 + 0.005
 
 
@@ -251,6 +252,17 @@ def test_terminals_come_up_through_the_resistor_and_join_without_a_rush():
     assert empty.mean_a == pytest.approx(-2e-3 * empty.bus_v / 0.05, rel=1e-2)
     assert empty.peak_a < -500 and empty.current_a == 0.0
     assert run(empty, 0.05, fets(), begin_s=0.05).mean_a == 0.0
+
+
+def test_terminals_fall_while_the_gates_are_open_and_fill_again():
+    plant = run(robot(output={"capacitance_uf": 2000.0, "leak_ohm": 1000.0}), 1, fets())
+    full_v = plant.out_v
+    run(plant, 1.3, fets(False, False), begin_s=1)
+    assert plant.out_v == pytest.approx(full_v * np.exp(-1.3 / 2), rel=1e-4)
+    gap_v = plant.bus_v - plant.out_v
+    run(plant, 0.05, fets(), begin_s=2.3)
+    leak_a = plant.bus_v / 1000
+    assert plant.mean_a == pytest.approx(-2e-3 * gap_v / 0.05 - leak_a, rel=1e-3)
 
 
 def test_a_hot_cell_shows_late_and_faint_at_the_sensors():

@@ -72,7 +72,8 @@ def test_charger_ends_when_its_current_has_tapered():
     charger = plan.charger
     assert charger is not None
     assert plan.charge_a(charger, 9.0, 12.0) == 5.0
-    assert plan.charge_a(charger, 0.2, 12.0) == 0.2  # held down by the pack: no end
+    for hold_a in (12.0, 0.3):
+        assert plan.charge_a(charger, 0.2, hold_a) == 0.2  # held down by the pack: no end
     assert plan.charge_a(charger, 9.0, 0.6) == 0.6 and plan.charger is charger
     assert plan.charge_a(charger, 9.0, 0.4) == 0.0 and plan.charger is None
     plan.plan(1.0)

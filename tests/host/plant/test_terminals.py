@@ -149,6 +149,10 @@ def test_charger_past_the_small_fet_or_not_at_all():
     slow = flow(at, fets("pre_charge"))
     assert slow.current_a == pytest.approx((58.8 - 56 - 0.7) / 80.05)
     assert slow.held_v == 58.8 and not slow.through
+    pair = fets("discharge", "pre_charge")
+    slow = flow(at, pair)
+    assert slow.current_a == pytest.approx((58.8 - 56) / 80.05)
+    assert at.after(slow, pair, [56.1], 0.05) == [58.8]
     assert flow(at, fets("discharge")).current_a == 0.0
     diode = flow(at, fets("charge"))
     assert diode.current_a == 5.0 and diode.through
