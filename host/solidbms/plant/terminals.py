@@ -75,7 +75,7 @@ class Terminals:
         if current > 0 and not charge:
             current = slow_a
             # A charger that is kept out holds the terminals above the stack.
-            flow.through = discharge and not slow_a and charger is None
+            flow.through = discharge and charger is None
         elif current < 0 and not discharge:
             current = 0.0
         flow.current_a = flow.mean_a = flow.peak_a = current

@@ -153,7 +153,8 @@ def test_charger_past_the_small_fet_or_not_at_all():
     slow = flow(at, pair)
     assert slow.current_a == pytest.approx((58.8 - 56) / 80.05)
     assert at.after(slow, pair, [56.1], 0.05) == [58.8]
-    assert flow(at, fets("discharge")).current_a == 0.0
+    kept_out = flow(at, fets("discharge"))
+    assert kept_out.current_a == 0.0 and kept_out.held_v == 58.8
     diode = flow(at, fets("charge"))
     assert diode.current_a == 5.0 and diode.through
 
