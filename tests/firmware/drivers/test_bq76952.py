@@ -350,12 +350,16 @@ def test_a_reading_is_no_older_than_it_says(phase_ms):
 
 
 class Levels:
-    """Cells that all show the same, a new level each scan, whenever it is told to end."""
+    """Cells that all show the same, a new level each scan, whenever it is told to end.
 
-    def __init__(self, rig):
+    full: each third scan is a full one.
+    """
+
+    def __init__(self, rig, full=True):
         self.chip = rig.chip
         self.level = 3000
         self.scans = 0
+        self.full = full
         rig.chip.frozen.add("scan")
 
     def scan(self):
@@ -363,7 +367,8 @@ class Levels:
         self.scans += 1
         struct.pack_into("<16h", self.chip.ram, m.CELL_1, *[self.level] * 16)
         struct.pack_into("<h", self.chip.ram, m.STACK, self.level)
-        self.chip.alarm |= m.ADSCAN | (m.FULLSCAN if self.scans % 3 == 0 else 0)
+        full = self.full and self.scans % 3 == 0
+        self.chip.alarm |= m.ADSCAN | (m.FULLSCAN if full else 0)
         self.chip.show()
 
 
@@ -421,6 +426,56 @@ def test_a_full_scan_that_tears_a_set_still_brings_temperatures():
     began = len(rig.bus.reads)
     rig.tick()
     assert m.INT_TEMP in [register for register, _ in rig.bus.reads[began:]]
+
+
+def test_a_set_of_a_lost_tick_does_not_vouch_for_a_torn_one():
+    rig = Rig().boot()
+    levels = Levels(rig)
+    rig.tick()
+    read = rig.bus.readfrom_mem_into
+
+    def lost(address, register, buffer):
+        if register == m.BATTERY_STATUS:  # the last of a tick
+            raise OSError(EIO)
+        read(address, register, buffer)
+
+    def torn(address, register, buffer):
+        if register == m.CELL_1:
+            rig.bus.tear = {rig.bus.count: (20, levels.scan)}
+        read(address, register, buffer)
+
+    levels.scan()
+    rig.bus.readfrom_mem_into = lost
+    assert not rig.tick() & READINGS
+    levels.scan()
+    rig.bus.readfrom_mem_into = torn
+    assert rig.tick() & READINGS == READINGS
+    assert len(set(rig.cell_uv())) == 1
+
+
+def test_without_full_scans_temperatures_end_and_cells_go_on():
+    rig = Rig().boot()
+    levels = Levels(rig, full=False)
+    flags = []
+    for _ in range(30):
+        levels.scan()
+        flags.append(rig.tick())
+    assert all(f & READINGS == READINGS for f in flags)
+    assert flags[10] & TEMPS == TEMPS
+    assert not flags[-1] & TEMPS
+
+
+def test_readings_wait_for_the_first_full_scan():
+    rig = Rig()
+    while not rig.driver.ready:
+        rig.tick()
+    levels = Levels(rig, full=False)
+    for _ in range(4):
+        levels.scan()
+        assert not rig.tick() & READINGS
+    levels.full, levels.scans = True, 2
+    levels.scan()
+    assert rig.tick() & READINGS == READINGS
 
 
 def test_between_scans_the_last_set_stands():
