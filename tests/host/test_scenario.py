@@ -58,6 +58,17 @@ SPAN = "from_s = 1\nuntil_s = 3\n"
         (f'[[load]]\n{SPAN}current_a = 1\nprofile = "us06"\n', "load.0: one of profile"),
         ("[[load]]\nfrom_s = 3\nuntil_s = 1\ncurrent_a = 1.0\n", "load.0: until_s after"),
         (f"[[load]]\n{SPAN}current_ma = 1\n", "load.0.current_ma: unknown key; valid here: "),
+        (f"[[load]]\n{SPAN}ohm = 5.0\ncurrent_a = -1.0\n", "load.0: one of profile, current_a and"),
+        (f"[[load]]\n{SPAN}ohm = 5.0\nripple_a = 1.0\n", "load.0: ripple_a with ripple_hz is valid"),
+        (f"[[load]]\n{SPAN}ohm = 5.0\nripple_hz = 2.0\n", "load.0.ripple_hz: input should be"),
+        (f'[[heat]]\n{SPAN}w = 1.0\ncell = 0\nat = "fets"\n', "heat.0: cell or at is valid"),
+        (f"[[heat]]\n{SPAN}w = 1.0\ncell = 1\n",
+         "heat.0.cell: 0 to 0 is valid for pack bench_1s, not 1"),
+        (f"[[short]]\n{SPAN}ohm = 1.0\ncell = 14\n", "short.0.cell: 0 to 0 is valid"),
+        (f"[[gap]]\n{SPAN}cell = 2\npct_per_h = 1.0\n", "gap.0.cell: 0 to 0 is valid"),
+        (f"[[gap]]\n{SPAN}cell = 0\n", "gap.0.pct_per_h: missing"),
+        ("[[cell]]\ncell = 1\n", "cell.0.cell: 0 to 0 is valid"),
+        ("[spread]\nr_pct = -1.0\n", "spread.r_pct: input should be greater than"),
         (f'[[fault]]\n{SPAN}use = "nope"\n', "fault.0.use: no fault 'nope'; there are: b"),
         ('[[request]]\nat_s = 5\ndo = "jump"\n', "request.0.do: input should be 'open', 'close'"),
         (f'[[charge]]\n{SPAN}cc_a = "2A"\ncv_v = 4.2\n', "charge.0.cc_a: input should be a valid"),
@@ -103,10 +114,19 @@ def test_all_errors_at_once(tmp_path):
 
 
 def test_profiles_are_currents_of_one_cell():
-    for name in ("us06", "la92"):
+    for name, seconds in (("us06", 600), ("la92", 1435), ("lift", 280)):
         profile = read_profile(name)
-        assert len(profile) > 300 and np.isfinite(profile).all()
+        assert len(profile) == seconds and np.isfinite(profile).all()
         assert profile.min() < -3 and profile.max() > 0.5  # drive and regeneration
+
+
+def test_lift_holds_pulses_of_ten_seconds():
+    for k, peak_a in enumerate((3.0, 6.0, 12.0, 18.0)):
+        piece = read_profile("lift")[70 * k : 70 * (k + 1)]
+        lifting = piece < -0.5 * peak_a
+        assert lifting[5:15].all() and lifting.sum() in (10, 11)
+        assert piece[5:15].mean() == pytest.approx(-peak_a, rel=0.01)
+        assert 0.3 < piece[56] / (0.27 * peak_a) < 1.5 and not piece[-3:].any()
 
 
 def test_request_codes():
