@@ -120,8 +120,9 @@ def drawn(rng, sig):
             sig[s] = max(-6, min(6, sig[s] + rng.randint(-3, 3)))
     sig[P.DT_MS] = rng.choice([20, 50, 50, 250])
     trust = 0
-    for s in range(P.SIGNALS):
+    for s in P.READINGS:
         trust |= (rng.random() < 0.95) << s
+    trust |= P.ALL_TRUSTED & ~sum(1 << s for s in P.READINGS)
     sig[P.TRUST] = trust
     closed, loaded = rng.choice(STATES)
     flags = rng.choice([0, 0, LOAD_GONE, 0x1FF & ~LOAD_GONE])
@@ -140,7 +141,11 @@ def test_every_word_of_every_row(seed):
         flags, closed, loaded, cleared, acknowledged = drawn(rng, sig)
         now = {
             "dt": sig[P.DT_MS],
-            "signals": {s: sig[s] for s in range(P.SIGNALS) if sig[P.TRUST] >> s & 1},
+            "signals": {
+                s: sig[s]
+                for s in range(P.SIGNALS)
+                if s not in P.READINGS or sig[P.TRUST] >> s & 1
+            },
             "closed": closed,
             "at_once": acknowledged or not loaded,
             "load_gone": bool(flags & LOAD_GONE),
@@ -172,4 +177,6 @@ def test_names_stand_for_the_words():
     protect = Protect(RandomPack(random.Random(0)))
     names = protect.names()
     assert len(names) == len(protect.v)
-    assert names[:4] == ["cell_ov.phase", "cell_ov.timer_ms", "cell_ov.shed_ms", "cell_uv.phase"]
+    first, second = R.ROWS[0][R.ID], R.ROWS[1][R.ID]
+    wanted = [f"{first}.phase", f"{first}.timer_ms", f"{first}.shed_ms", f"{second}.phase"]
+    assert names[:4] == wanted

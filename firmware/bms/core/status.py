@@ -120,9 +120,7 @@ class Status:
 
 def _acted(rules, first):
     word = 0
-    bit = 1
     for k in range(STRIDE * first, min(STRIDE * (first + _WORD), len(rules)), STRIDE):
         if rules[k] >= ACTED:
-            word |= bit
-        bit <<= 1
+            word |= 1 << k // STRIDE - first
     return word

@@ -51,7 +51,7 @@ def moves(draw: st.DrawFn, pack: Any) -> list[tuple[dict[int, int], int, int]]:
     )
     word = {
         F.FLAGS: flags,
-        F.PACK_UV: near(0),
+        F.PACK_UV: near(3_600_000, 0, BIG),
         F.CURRENT_UA: current,
         F.CHARGE_UAS: near(0, 1000, -1000),
         F.FE_RESETS: near(0),
@@ -104,11 +104,14 @@ class Oracle:
     def believable(self, f: array[int]) -> int:
         """Return the trusted signals of a Frame as bits."""
         first = F.CELL0 + self.pack.cells
-        trust = sum(1 << s for s in range(P.FE_LOST_MS, P.SIGNALS))
-        if f[F.FLAGS] & F.VOLT_OK and all(SANE_UV <= x < BIG for x in f[F.CELL0 : first]):
-            trust |= 1 << P.CELL_MAX_UV | 1 << P.CELL_MIN_UV
+        missing = (P.FET_MDEGC, P.BOARD_MDEGC)  # no pack here has these sensors
+        trust = sum(1 << s for s in range(30) if s not in P.READINGS or s in missing)
+        stack = 0 <= f[F.PACK_UV] < BIG
+        cells = all(SANE_UV <= x < BIG for x in f[F.CELL0 : first])
+        if f[F.FLAGS] & F.VOLT_OK and cells and stack:
+            trust |= 1 << P.CELL_MAX_UV | 1 << P.CELL_MIN_UV | 1 << P.PACK_UV
         if f[F.FLAGS] & F.CURRENT_OK and -BIG < f[F.CURRENT_UA] < BIG:
-            trust |= 1 << P.CHARGE_UA | 1 << P.DISCHARGE_UA
+            trust |= 1 << P.CHARGE_UA | 1 << P.DISCHARGE_UA | 1 << P.CHARGE_OVER_UA
         if all(
             f[F.FLAGS] & F.TEMP_OK << k and -200_000 < x < 200_000 for k, x in enumerate(f[first:])
         ):
@@ -124,7 +127,7 @@ class Oracle:
         trust = self.believable(f)
         assert sig[P.TRUST] == trust
         tested = F.CODE_OK | F.CHIP_OK | F.PINS_OK
-        good = f[F.FLAGS] & tested == tested and trust == (1 << P.SIGNALS) - 1
+        good = f[F.FLAGS] & tested == tested and trust == (1 << 30) - 1
         was_booted = self.booted
         self.good_frames = self.good_frames + 1 if good else 0
         self.booted |= self.good_frames >= 5
@@ -143,7 +146,7 @@ class Oracle:
         crossed = inside = False
         if row[R.WHEN] == R.CLOSED and not closed:
             inside = True
-        elif trust >> row[R.SIGNAL] & 1:
+        elif row[R.SIGNAL] not in P.READINGS or trust >> row[R.SIGNAL] & 1:
             x = sig[row[R.SIGNAL]]
             crossed = x > limit if side == R.ABOVE else x < limit
             inside = x <= release if side == R.ABOVE else x >= release
@@ -201,10 +204,11 @@ class Run:
         loaded = core.switch.v[W.DSG_ON]
         was = core.switch.v[W.CHG_ON] | loaded
         core.protect()
+        seen = core.plausible.v[:]  # the slack writes what the next tick sees
         core.estimate()
         core.digest(self.parts)
         chg, dsg = core.switch.v[W.CHG_ON], core.switch.v[W.DSG_ON]
-        open_paths = self.oracle.must_be_open(f, core.plausible.v, bool(was), bool(loaded))
+        open_paths = self.oracle.must_be_open(f, seen, bool(was), bool(loaded))
         assert not (chg and open_paths & R.CHARGE)
         assert not (dsg and open_paths & R.DISCHARGE)
         self.closings += (chg | dsg) > was
