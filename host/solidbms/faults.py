@@ -119,6 +119,10 @@ def _discharge_fet(world: World, fault: Fault, comes: bool) -> None:
     world.fets.discharge.fault = fault.kind if comes else None  # type: ignore[assignment]
 
 
+def _pre_discharge_fet(world: World, fault: Fault, comes: bool) -> None:
+    world.fets.pre_discharge.fault = fault.kind if comes else None  # type: ignore[assignment]
+
+
 def _stall(world: World, fault: Fault, comes: bool) -> None:
     world.late_ms += round(fault.value) if comes else -round(fault.value)
 
@@ -150,6 +154,7 @@ KINDS: dict[str, dict[str, Act]] = {
     },
     "chg_fet": {"welded": _charge_fet, "open": _charge_fet},
     "dsg_fet": {"welded": _discharge_fet, "open": _discharge_fet},
+    "pre_fet": {"welded": _pre_discharge_fet, "open": _pre_discharge_fet},  # of pre-discharge
     "clock": {"stall": _stall},
 }
 
