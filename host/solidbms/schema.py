@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from solidbms.fronts import FrontEnd
 from solidbms.model import Amps, Model, Name, NonNegative, Positive, Table, TempC
@@ -27,6 +28,11 @@ class Capacity(Model):
     temp_c: list[TempC] | None = None
     usable_ah: list[Annotated[float, Field(gt=0, le=250)]] | None = None
 
+    @model_validator(mode="after")
+    def _paired(self) -> Capacity:
+        _as_many(self.temp_c, usable_ah=self.usable_ah)
+        return self
+
 
 class Ocv(Model):
     """OCV at 25 degC over SoC; where it depends on the way, `v` is the middle of both branches.
@@ -41,6 +47,22 @@ class Ocv(Model):
     hysteresis_v: list[Annotated[float, Field(ge=0, le=0.5)]] | None = None
     hysteresis_soc: Annotated[float, Field(gt=0, le=1)] | None = None
     off_v: list[list[Annotated[float, Field(ge=-0.5, le=0.5)]]] | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> Ocv:
+        _as_many(self.soc, hysteresis_v=self.hysteresis_v or self.soc)
+        for row in self.off_v or ():
+            _as_many(self.soc, off_v=row)
+        if self.hysteresis_v and not self.hysteresis_soc:
+            raise ValueError("hysteresis_soc is valid beside hysteresis_v")
+        return self
+
+
+def _as_many(first: Sequence[Any] | None, **others: Sequence[Any] | None) -> None:
+    for name, values in others.items():
+        if len(first or ()) != len(values or ()):
+            raise ValueError(f"{name}: {len(first or ())} values are valid, as many as beside it, "
+                             f"not {len(values or ())}")  # fmt: skip
 
 
 class Resistance(Model):
@@ -70,6 +92,7 @@ class CellLimits(Model):
     charge_temp_max_c: float
     discharge_temp_min_c: float
     discharge_temp_max_c: float
+    placeholders: bool = False  # nobody has looked them up yet
 
 
 class Accuracy(Model):
@@ -78,6 +101,11 @@ class Accuracy(Model):
     ocv_mv: Annotated[float, Field(gt=0, le=1000)]
     temp_c: list[TempC] | None = None
     residual_mv: list[Annotated[float, Field(gt=0, le=1000)]] | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> Accuracy:
+        _as_many(self.temp_c, residual_mv=self.residual_mv)
+        return self
 
 
 class CellFile(Model):
@@ -92,6 +120,12 @@ class CellFile(Model):
     thermal: Thermal
     limits: CellLimits
     accuracy: Accuracy
+
+    @model_validator(mode="after")
+    def _rows(self) -> CellFile:
+        if self.ocv.off_v:
+            _as_many(self.resistance.temp_c, **{"ocv.off_v": self.ocv.off_v})
+        return self
 
 
 class Thermistor(Model):
@@ -185,7 +219,7 @@ class PackFile(Model):
     about: str = ""
     use: Literal["bench", "robot", "wearable"]
     cell: str
-    cells_in_series: Annotated[int, Field(ge=1, le=16)]
+    cells_in_series: Annotated[int, Field(ge=1, le=400)]  # fewer: its front end
     tick_ms: Annotated[int, Field(ge=20, le=50)]
     idle_tick_ms: Annotated[int, Field(ge=20, le=1000)]
     recover_s: Annotated[float, Field(ge=0.1, le=3600)]

@@ -71,6 +71,29 @@ def test_an_unsafe_pack_gets_all_its_errors(tmp_path):
     assert "compiled" not in text
 
 
+def test_a_robot_pack_that_cannot_be_made_safe(tmp_path):
+    path = tmp_path / "unsafe.toml"
+    path.write_text(
+        'base = "robot_14s"\nname = "unsafe"\ncells_in_series = 17\n'
+        "[parts]\ncharger_inhibit = false\n[front_end]\ncharge_s = 2.0\n"
+        "[rules.cell_ov]\nlimit_v = 4.4\n[rules.hot_cut]\nlimit_c = 90.0\n"
+        "[rules.short]\nreact_s = 0.01\n"
+    )
+    text, ok = explain(str(path))
+    assert not ok
+    errors = text[text.index("Does not arm:") :].splitlines()[1:]
+    for wanted in (
+        "cells_in_series: 3 to 16 is valid",
+        "does not arm without commanded_fuse or charger_inhibit",
+        "front_end.charge_s: up to 0.4257 is valid",
+        "rules.cell_ov.limit_v: up to 4.25 is valid for cell solid_state_15ah, not 4.4",
+        "rules.hot_cut.limit_c: up to 60 is valid for cell solid_state_15ah, not 90",
+        "rules.short.react_s: loop and chip can promise",
+    ):
+        assert sum(wanted in line for line in errors) == 1, wanted
+    assert all("unsafe.toml: " in line for line in errors)
+
+
 def test_a_broken_rule_is_not_shown_with_made_up_numbers(tmp_path):
     text, ok = explain(mine(tmp_path, '[rules.cell_ov]\nlimit_v = "4.2V"\n'))
     assert not ok and text.endswith("rules.cell_ov.limit_v: a number is valid, not '4.2V'")
@@ -84,5 +107,6 @@ def test_a_shunt_that_no_fraction_fits(tmp_path):
 
 
 def test_unknown_pack():
-    with pytest.raises(BadInput, match=r"nope\.toml: no such file; there are: bench_1s, demo$"):
+    there = r"nope\.toml: no such file; there are: bench_1s, .*robot_14s$"
+    with pytest.raises(BadInput, match=there):
         explain("nope")

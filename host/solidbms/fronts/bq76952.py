@@ -38,6 +38,15 @@ Volts = Annotated[float, Field(gt=0, le=6)]
 Seconds = Annotated[float, Field(gt=0, le=60)]
 
 
+# How long the chip can wait, by key of `[front_end]`.
+DELAYS = {
+    "over_s": (memory.voltage_delay_ms, "the chip's longest delay for a voltage"),
+    "under_s": (memory.voltage_delay_ms, "the chip's longest delay for a voltage"),
+    "charge_s": (memory.current_delay_ms, "the chip's longest delay for a current"),
+    "discharge_s": (memory.current_delay_ms, "the chip's longest delay for a current"),
+}
+
+
 class Keys(Model):
     """`[front_end]` of a pack. Limits are the chip's own: it opens its FETs without the processor.
 
@@ -184,6 +193,11 @@ def errors(pack_rules: list[Rule], file: PackFile) -> list[str]:
         if P.FIELDS[rule.row[1]] in ("charge_ua", "discharge_ua") and rule.limit * 1e-6 >= full_a
     ]
     found += _limit_errors({rule.id: rule for rule in pack_rules}, file)
+    for key, (delay_ms, longest) in DELAYS.items():
+        most_s = delay_ms(1e9).value / 1e3
+        if getattr(chip, key) > most_s:
+            found.append(f"front_end.{key}: up to {most_s:g} is valid, {longest}, not "
+                         f"{getattr(chip, key):g}")  # fmt: skip
     if chip.precharge_v and chip.precharge_v[0] >= chip.precharge_v[1]:
         found.append("front_end.precharge_v: start below stop is valid")
     return found
