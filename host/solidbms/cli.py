@@ -111,6 +111,27 @@ def replay(
 
 
 @main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", required=True, metavar="CELL", help="Name of the cell, for packs to use.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="CELL.toml")
+@click.option("--temp-c", type=float, help="Temperature of the files that have no column of it.")
+@click.option("--discharge-positive", is_flag=True, help="Where a file does not show by itself.")
+@click.option("--columns", help="Names in the files: t_s=Time,i_A=Current,v_V=Voltage,...")
+def identify(
+    files: tuple[Path, ...], name: str, out: Path, temp_c: float | None,
+    discharge_positive: bool, columns: str | None,
+) -> None:
+    """Make a cell file from measurements: slow tests, and pulses or drives from full on.
+
+    Beside it, CELL.html shows the fit against the data. docs/identify.md says what to measure.
+    """
+    from solidbms.identify.command import run as make
+    from solidbms.identify.reading import Options
+
+    make(list(files), name, out, Options(columns, discharge_positive, temp_c), click.echo)
+
+
+@main.command()
 @click.argument("pack")
 def explain(pack: str) -> None:
     """Show a pack's ledger, its time contract, and every error."""

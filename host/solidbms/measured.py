@@ -50,8 +50,8 @@ class Measured:
 
     t_s from the first row; i_a and v_v as the cycler sampled them; temp_c; ah the counter
     (0 where it began, resets taken out); moved_as the charge in As that flowed up to each row
-    since the first. counted: the file has a counter of charge or a mean current, so that gaps
-    between rows lose nothing.
+    since the first. mean_a: the mean current up to each row, where the file has it. counted: it
+    has that or a counter of charge, so that gaps between rows lose nothing.
     """
 
     t_s: Array
@@ -60,6 +60,7 @@ class Measured:
     temp_c: Array
     ah: Array
     moved_as: Array
+    mean_a: Array | None = None
     counted: bool = True
 
     def __len__(self) -> int:
@@ -113,13 +114,13 @@ def read_measured(
         ah = _continued(t, i_a, table["chg_Ah"] - table["dis_Ah"])
     else:
         ah = uncounted
-    if "i_mean_A" in table:
-        # A row's mean is over the time up to it.
-        moved = np.append(0.0, np.cumsum(table["i_mean_A"][1:] * sign * np.diff(t)))
-    else:
+    mean_a = table["i_mean_A"] * sign if "i_mean_A" in table else None
+    if mean_a is None:
         moved = (ah - ah[0]) * 3600
-    counted = "i_mean_A" in table or ah is not uncounted
-    return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved, counted)
+    else:  # a row's mean is over the time up to it
+        moved = np.append(0.0, np.cumsum(mean_a[1:] * np.diff(t)))
+    counted = mean_a is not None or ah is not uncounted
+    return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved, mean_a, counted)
 
 
 def _continued(t_s: Array, i_a: Array, ah: Array) -> Array:

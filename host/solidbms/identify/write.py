@@ -1,0 +1,247 @@
+"""The cell file: every block with its source, and in comments what the files could not tell."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solidbms.identify.fit import SPAN_C
+from solidbms.identify.job import CLIFF_SOC, Result
+from solidbms.schema import BadInput, CellLimits
+
+Array = NDArray[np.float64]
+
+OCV_MV = 10.0  # at least, where no rest tells
+NO_LIMITS = (
+    "NOT KNOWN. Placeholders, from what the files show: put in the maker's numbers before this "
+    "cell is used, charge limits first of all."
+)
+
+
+def cell_toml(r: Result) -> str:
+    """Return the text of the cell file."""
+    blocks = (_head, _capacity, _ocv, _resistance, _thermal, _limits, _accuracy)
+    return "\n".join(block(r) for block in blocks)
+
+
+def write_whole(texts: dict[Path, str]) -> None:
+    """Write files so that each is there whole or as it was before; BadInput names the place."""
+    made: list[Path] = []
+    try:
+        for path, text in texts.items():
+            part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            made.append(part)
+            part.write_text(text, encoding="utf-8")
+        for path in texts:
+            made[0].replace(path)
+            made.pop(0)
+    except OSError as error:
+        raise BadInput(f"--out: {error.filename or ''}: {error.strerror}; a place you can write "
+                       "to is valid") from None  # fmt: skip
+    finally:
+        for part in made:
+            part.unlink(missing_ok=True)
+
+
+def _head(r: Result) -> str:
+    lines = ["# Made by `solidbms identify`: change that, or the files, not this."]
+    lines += [_remark(f"{title.capitalize()}: {text}.") for title, text in r.notes.lines()]
+    sources = list(r.sheet.sources) if r.sheet else ["measured: name the origin of the files here"]
+    for kind, records in (("slow", r.data.slow), ("pulses and drives", r.data.loads)):
+        sources += textwrap.wrap(f"{kind}: " + ", ".join(x.name for x in records), 90)
+    cited = "".join(f"    {_text(s)},\n" for s in sources)
+    lines += [f'name = "{r.name}"', f'chemistry = "{r.chemistry}"', f"sources = [\n{cited}]\n"]
+    return "\n".join(lines)
+
+
+def _capacity(r: Result) -> str:
+    rows_c = sorted({float(b.row_c) for b in r.branches} | {float(c) for c in r.cell.r_temp_c})
+    found = [(c, *r.usable_ah(c)) for c in rows_c]
+    found = [row for row in found if row[1] > 0]
+    b = r.branches[0]
+    lines = [
+        "[capacity]",
+        _key(f"ah = {r.cell.capacity_ah:.3f}", f"slow discharge at {b.row_c:g} degC, "
+             f"{b.down_a:.3f} A; what SoC counts in"),
+        _remark("Most that one discharge from full took: " + ", ".join(
+            f"{c:g} degC {source}" for c, _, source in found) + "."),
+        f"temp_c = {_list(np.array([c for c, _, _ in found]), 0)}",
+        f"usable_ah = {_list(np.array([ah for _, ah, _ in found]), 3)}\n",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _ocv(r: Result) -> str:
+    c, b = r.cell, r.branches[0]
+    about = f"{r.ocv.at_c:g} degC: "
+    about += "slow discharge less its drop over R" if b.up_v is None else (
+        f"mean of slow discharge and charge, the charge ({b.back_ah:.3f} Ah) scaled to its own "
+        "length"
+    )  # fmt: skip
+    moved = r.fit.d_v[r.fit.reference]
+    about += (
+        f", moved by what the loads showed at {r.fit.temp_c[r.fit.reference]:g} degC "
+        f"({1e3 * moved.min():.0f} to {1e3 * moved.max():.0f} mV)."
+    )
+    lines = [_remark(about)]
+    if c.hysteresis_v.any():
+        lines.append(_remark(
+            "Hysteresis: half the distance of the slow branches, less the drop over R; the loads "
+            f"moved the discharge branch. From branch to branch over {100 * c.hysteresis_soc:g} % "
+            "SoC fits the loads best."))  # fmt: skip
+    lines += ["[ocv]", f"soc = {_list(c.ocv_soc, 3)}", f"v = {_list(c.ocv_table_v, 4)}"]
+    if c.hysteresis_v.any():
+        lines += [f"hysteresis_v = {_list(c.hysteresis_v, 4)}",
+                  f"hysteresis_soc = {c.hysteresis_soc:g}"]  # fmt: skip
+    if len(c.r_temp_c) > 1:
+        lines += [
+            _remark("What OCV lies above that at resistance.temp_c, on this counter and while "
+                    "loads go on. In the cold it holds a slow loss that an hour's rest gives "
+                    "back." + _rests_off(r)),
+            f"off_v = {_list(c.ocv_off_v, 4)}",
+        ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _rests_off(r: Result) -> str:
+    """How far rests lie from OCV, by temperature."""
+    texts = []
+    for row_c in r.cell.r_temp_c:
+        off = [x.v - float(r.cell.ocv_v(x.soc, row_c, x.way)) for x in r.rests if x.row_c == row_c]
+        if off:
+            texts.append(f"{row_c:g} degC {1e3 * min(off):.0f} to {1e3 * max(off):.0f}")
+    return f" Rests lie above it by, mV: {', '.join(texts)}." if texts else ""
+
+
+def _resistance(r: Result) -> str:
+    c, fit = r.cell, r.fit
+    lines = [
+        _remark(
+            "Least squares on pulses and drives, rows weighed by load, time constants by search. "
+            f"Rows {SPAN_C:g} K off their temperature are left out. Where the cold ends a "
+            "discharge early, R at low SoC follows the shape at the reference."
+        ),
+        "[resistance]",
+        f"soc = {_list(c.r_soc, 2)}",
+        f"temp_c = {_list(c.r_temp_c, 0)}",
+        *(f"r{k}_ohm = {_list(rows, 5)}" for k, rows in enumerate(c.r_ohm)),
+        f"tau1_s = {fit.tau_s[0]}",
+        f"tau2_s = {fit.tau_s[1]}",
+    ]
+    source = "Ea/R, fitted over all temperatures at SoC 0.3 to 0.9"
+    if len(fit.temp_c) == 1:
+        source = "assumed: one temperature tells no law"
+    lines += [
+        _key(f"activation_r0_k = {c.activation_k[0]:.0f}", source),
+        _key(f"activation_rc_k = {c.activation_k[1]:.0f}", "the same for R1 + R2") + "\n",
+    ]
+    return "\n".join(lines)
+
+
+def _thermal(r: Result) -> str:
+    lines = []
+    if r.heat:
+        lines.append(_remark(
+            f"The drives themselves fit {r.heat[0]:.0f} J/K and {r.heat[1]:.2f} W/K: with "
+            "holder and leads, in a chamber whose air moves; here stands the cell by itself.",
+        ))  # fmt: skip
+    by_size = "assumed, from energy: weigh the cell, x 1050 J/kgK"
+    capacity = r.sheet.heat_capacity_j_per_k[1] if r.sheet else by_size
+    loss = r.sheet.to_ambient_w_per_k[1] if r.sheet else "assumed: still air around a cylinder"
+    return "\n".join([
+        *lines,
+        "[thermal]",
+        _key(f"heat_capacity_j_per_k = {r.cell.heat_capacity_j_per_k:.1f}", capacity),
+        _key(f"to_ambient_w_per_k = {r.cell.to_ambient_w_per_k:.3g}", loss) + "\n",
+    ])  # fmt: skip
+
+
+def _limits(r: Result) -> str:
+    if r.sheet:
+        limits, remarks, about = r.sheet.limits, r.sheet.remarks, "From the maker's data sheet."
+    else:
+        limits, remarks, about = _shown(r), {}, NO_LIMITS
+    lines = [_remark(about), "[limits]"]
+    for key, value in limits.model_dump(exclude_defaults=True).items():
+        lines.append(_key(f"{key} = {_toml(value)}", remarks.get(key, "")))
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)
+
+
+def _shown(r: Result) -> CellLimits:
+    """Limits no wider than what the files show; charge at C/10 and in the warm."""
+    records = [*r.data.slow, *r.data.loads]
+    temp_c = np.concatenate([x.temp_c for x in records])
+    return CellLimits(
+        v_max=round(max(float(x.v.max()) for x in r.data.slow), 2),
+        v_min=round(min(float(x.v.min()) for x in r.data.slow), 2),
+        charge_a_max=round(r.cell.capacity_ah / 10, 3),
+        discharge_a_max=round(max(-float(x.mean_a.min()) for x in records), 2),
+        charge_temp_min_c=10.0,
+        charge_temp_max_c=40.0,
+        discharge_temp_min_c=float(math.ceil(min(10.0, temp_c.min()))),
+        discharge_temp_max_c=float(math.floor(max(40.0, temp_c.max()))),
+        placeholders=True,
+    )
+
+
+def _accuracy(r: Result) -> str:
+    c, k = r.cell, r.fit.reference
+    row_c = c.r_temp_c[k]
+    off_mv = [
+        1e3 * abs(x.v - float(c.ocv_v(x.soc, row_c, x.way)))
+        for x in r.rests
+        if x.row_c == row_c and x.soc > CLIFF_SOC / 2
+    ]
+    if off_mv:
+        ocv_mv, about = 1.1 * max(off_mv), f"the furthest of {len(off_mv)} rests, and a tenth"
+    else:
+        ocv_mv = max(OCV_MV, 2 * r.residual_mv(float(row_c)))
+        about = "no rest of half an hour to tell: twice the residual"
+    if c.hysteresis_v.any():
+        inner = (c.ocv_soc > CLIFF_SOC) & (c.ocv_soc < 1 - CLIFF_SOC)
+        ocv_mv += 1e3 * float(c.hysteresis_v[inner].max())
+        about += "; and either branch"
+    residual = np.array([max(r.residual_mv(float(t)), 0.1) for t in c.r_temp_c])
+    return "\n".join([
+        "[accuracy]",
+        _key(f"ocv_mv = {math.ceil(ocv_mv)}", about),
+        _remark(f"Voltage of this file against the files it was made from, RMS over time above "
+                f"SoC {CLIFF_SOC:g}. Other loads come out worse: keep a drive back to see."),
+        f"temp_c = {_list(c.r_temp_c, 0)}",
+        f"residual_mv = {_list(residual, 1)}\n",
+    ])  # fmt: skip
+
+
+def _key(text: str, remark: str) -> str:
+    return f"{text:<31} # {remark}" if remark else text
+
+
+def _remark(text: str) -> str:
+    return textwrap.fill(text, 98, initial_indent="# ", subsequent_indent="# ")
+
+
+def _text(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _list(values: Array, digits: int) -> str:
+    """A TOML array, wrapped; rows of a two-dimensional one on lines of their own."""
+    if values.ndim == 2:
+        rows = "".join(f"{_list(row, digits)},\n" for row in values)
+        return "[\n" + textwrap.indent(rows, "    ") + "]"
+    text = ", ".join(f"{x + 0.0:.{digits}f}" for x in values)
+    text = text.replace(f"-{0:.{digits}f}", f"{0:.{digits}f}")
+    if len(text) < 92:
+        return f"[{text}]"
+    return "[\n" + textwrap.indent(textwrap.fill(text + ",", 91), "    ") + "\n]"
