@@ -107,17 +107,11 @@ class Board:
             self.gates = Gates(CHARGE_PIN, LED_PIN, ALERT_PIN)
             cell = demo.Cell(pack, ticks_ms, self.gates)
             self.bus = demo.Bus(pack, cell)
-
-            def adc(k):
-                return demo.Adc(pack, cell)
-
+            adc = lambda k: demo.Adc(pack, cell)  # noqa: E731
         else:
             self.gates = Gates(CHARGE_PIN, DISCHARGE_PIN, ALERT_PIN)
             self.bus = bus.Bus(0, SDA_PIN, SCL_PIN)
-
-            def adc(k):
-                return machine.ADC(NTC_PINS[k])
-
+            adc = lambda k: machine.ADC(NTC_PINS[k])  # noqa: E731
         sys.modules["machine"] = Guarded(machine, self.gates)  # type: ignore
         return drivers(self.bus, pack, adc)
 
