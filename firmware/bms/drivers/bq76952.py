@@ -65,6 +65,7 @@ _LOOK = const(1)  # asks for a run of the configuration
 _COMPARE = const(2)  # compares it
 _ASK = const(3)  # asks for the passed charge
 _CHARGE_LOST = const(8)  # ticks without an answer to DASTATUS6
+_SILENT = const(8)  # rounds without an answer about the configuration
 _BALANCE_AGAIN_MS = const(5000)  # the chip stops a minute after the last command
 
 
@@ -94,8 +95,6 @@ class Bq76952:
         self._told = -1  # and as the chip was told
         self._told_ms = 0
         self._turn = _ASK
-        self._looked = False
-        self._alerts = 0
         self._forget()
 
     def _forget(self):
@@ -105,7 +104,8 @@ class Bq76952:
         self._seconds = self._time_ms = 0
         self._since = 0  # ticks since the charge was fetched
         self._looked = False
-        self._alerts = -1  # not read yet
+        self._silent = 0
+        self._alerts = 0
         self._told = -1
 
     def balance(self, mask):
@@ -163,14 +163,12 @@ class Bq76952:
         turn = self._turn = (self._turn + 1) % _ROUND
         if turn == _FETCH:
             link.read(self._passed)
-        elif turn == _COMPARE and self._looked:
-            self._looked = False
-            if not self.setup.same():
-                self._lost()
-                return
+        elif turn == _COMPARE and not self._as_written():
+            self._lost()
+            return
         alarm = self.scan.look()
-        # A fault shows among the alarms; the registers say which, as long as one stands.
-        if alarm & (_FAULTS | FULLSCAN) or self._alerts:
+        # A fault shows among the alarms as long as it stands, and once more; these say which.
+        if alarm & (_FAULTS | FULLSCAN):
             link.read(self._safety)
         link.read(self._fets)
         self._command(turn, now)
@@ -192,6 +190,18 @@ class Bq76952:
             f[F.FLAGS] |= F.FE_TIME_OK | F.CHARGE_OK
             if self._owed:
                 f[F.FLAGS] |= F.CHARGE_OWED
+
+    def _as_written(self):
+        # Whether the run of the configuration that was asked for is as the pack has it. A chip
+        # that gives no answer for long has another reason than the bus.
+        if not self._looked:
+            return True
+        if not self.setup.answered():
+            self._silent += 1
+            return self._silent <= _SILENT
+        self._silent = 0
+        self._looked = False
+        return self.setup.same()
 
     def _command(self, turn, now):
         # One command a tick: the chip needs its time for each.
@@ -222,7 +232,7 @@ class Bq76952:
                 link.ask(_LOAD_DETECT_ON)
 
     def _show_state(self, f, alarm, status):
-        if alarm & (_FAULTS | FULLSCAN) or self._alerts:
+        if alarm & (_FAULTS | FULLSCAN):
             b = self._safety.b
             shift = self.link.shift
             self._alerts = b[3 << shift] | b[5 << shift] << 8 | b[7 << shift] << 16

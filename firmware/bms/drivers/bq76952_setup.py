@@ -134,6 +134,10 @@ class Setup:
             self.at = 0
         self.link.ask(self.memory[self.at])
 
+    def answered(self):
+        """Return whether the answer to `look` is there."""
+        return self.link.answered(self.memory[self.at])
+
     def same(self):
         """Return whether the run asked for reads as the pack has it, and move on to the next."""
         memory = self.memory
@@ -174,12 +178,8 @@ class Setup:
     def _left(self):
         link = self.link
         link.probe(self.status)
-        status = link.word(self.status, 0)
+        self.state = _EXIT if link.word(self.status, 0) & CFGUPDATE else _VERIFY
         self.at = 0
-        if status & CFGUPDATE:
-            self.state = _EXIT
-        else:
-            self.state = _PROBE if status & POR else _VERIFY  # reset meanwhile: from the start
 
     def _mode(self):
         # Comm Type is written; some chips change over with it, all with this command.
@@ -205,5 +205,6 @@ class Setup:
                 self.link.ask(_FET_ENABLE)
             return False
         self.link.put_word(_ALARM_ENABLE, ALARMS)
-        self.link.put_word(_ALARM_STATUS, ALARMS)  # what was latched before says nothing
+        # Scans latched before may be of another configuration: only new ones count.
+        self.link.put_word(_ALARM_STATUS, ALARMS)
         return True

@@ -223,6 +223,38 @@ def test_nothing_is_written_to_the_memory_after_boot():
     assert not {register for register, _ in rig.bus.writes} - {0x3E, m.ALARM_STATUS}
 
 
+def test_a_chip_that_wakes_otherwise_while_it_is_configured():
+    rig = Rig(crc=True)
+    rig.chip.crc_on = False  # as somebody before left it
+    while rig.driver.setup.state != 3:
+        rig.tick()
+    rig.chip.power_on_reset()
+    assert rig.chip.crc_on
+    assert rig.run(20) & ALL == ALL
+
+
+def test_nothing_is_written_outside_config_update():
+    rig = Rig()
+    obey, ignored = rig.chip._command, []
+
+    def deaf(number):
+        if number == m.SET_CFGUPDATE and len(ignored) < 3:
+            ignored.append(number)
+        else:
+            obey(number)
+
+    rig.chip._command = deaf
+    assert rig.run(30) & ALL == ALL
+    assert len(ignored) == 3 and rig.chip.refused == 0
+
+
+def test_another_alarm_mask_is_set_right():
+    rig = Rig().boot()
+    rig.chip.enable_alarms(0)
+    rig.driver = Bq76952(rig.bus, rig.pack)
+    assert rig.run(20) & ALL == ALL
+
+
 @pytest.mark.parametrize("number", [0x7694, 0x7690, 0, 0xFFFF])
 def test_another_chip_is_not_configured(number):
     rig = Rig()
@@ -585,6 +617,23 @@ def test_every_product_stays_within_31_bits(unit_ma):
     assert 2 * driver._OWED_MAX < 1 << 31
 
 
+def test_charge_that_the_chip_does_not_tell_is_owed():
+    rig = Rig().boot()
+    rig.run(10)
+    count = Count(rig)
+    rig.amp = -20.0
+    flags = []
+    for _ in range(4 * ROUND):
+        rig.chip._begin(m.DEVICE_NUMBER, False)  # its answer is to something else
+        flags.append(rig.tick())
+    assert flags[1] & F.CHARGE_OK and not flags[-1] & F.CHARGE_OK
+    assert all(f & READINGS == READINGS for f in flags)
+    rig.amp = 0.0
+    assert rig.run(10) & F.CHARGE_OK
+    assert 0 <= count.left() < rig.pack.charge_den
+    assert rig.moved / 1e6 == pytest.approx(-20 * 0.05 * 4 * ROUND, rel=0.01)
+
+
 def test_the_chips_own_clock():
     rig = Rig().boot()
     began, at = rig.frame.v[F.FE_TIME_MS], rig.us
@@ -937,6 +986,18 @@ def test_a_chip_swapped_for_another_is_not_written_to():
     assert rig.chip.memory == m.defaults()
 
 
+def test_a_chip_whose_configuration_cannot_be_seen_for_long_is_not_believed():
+    rig = Rig().boot()
+    flags = []
+    for _ in range(12 * ROUND):
+        rig.chip._begin(m.DEVICE_NUMBER, False)
+        flags.append(rig.tick())
+    assert all(f & F.CHIP_OK for f in flags[: 8 * ROUND])
+    assert not all(f & F.CHIP_OK for f in flags)
+    assert rig.driver.resets == 1
+    assert rig.run(40) & ALL == ALL
+
+
 def test_a_chip_left_in_config_update_is_not_believed():
     rig = Rig().boot()
     rig.chip._command(m.SET_CFGUPDATE)
@@ -993,6 +1054,18 @@ def test_crc_table_is_the_published_polynomial():
     assert crc(bytes.fromhex("10141168")) == 0x33
     assert crc(b"\x0b") == 0x31
     assert CRC8 == m.CRC8
+
+
+def test_an_answer_that_does_not_come_is_an_error():
+    rig = Rig()
+    link = rig.driver.link
+    link.shift = 0
+    link.ask(m.DEVICE_NUMBER)
+    link.wait(m.DEVICE_NUMBER)
+    link.ask(m.DASTATUS6)
+    rig.chip._ready_us = math.inf
+    with pytest.raises(OSError):
+        link.wait(m.DASTATUS6)
 
 
 def test_what_goes_over_the_bus_is_what_sluaa11b_shows():
