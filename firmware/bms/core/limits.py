@@ -33,6 +33,9 @@ FIELDS = (
     "discharge_1s_ma",
     "charge_10s_ma",
     "discharge_10s_ma",
+    "allowed_charge_ma",  # by temperature and stage
+    "allowed_discharge_ma",
+    "turn",  # which part comes next
 )
 CHARGE_MA = const(0)
 DISCHARGE_MA = const(1)
@@ -40,8 +43,11 @@ CHARGE_1S_MA = const(2)
 DISCHARGE_1S_MA = const(3)
 CHARGE_10S_MA = const(4)
 DISCHARGE_10S_MA = const(5)
+_CHARGE = const(6)
+_DISCHARGE = const(7)
+_TURN = const(8)
 
-_RISE = const(6)  # ticks to rise from none to all: 2^6
+_RISE = const(4)  # from none to all in 2^4 times four ticks
 
 
 class Limits:
@@ -52,11 +58,39 @@ class Limits:
         self.v = array("i", [0] * len(FIELDS))
 
     def step(self, sig, protect, stage, soc_ppm):
-        """Write the limits for these signals; a blocked path has none. stage: of `Charging`."""
+        """Write the limits for these signals, a part a tick; a blocked path has none, at once.
+
+        stage: of `Charging`.
+        """
+        v = self.v
+        if protect.blocked & CHARGE or protect.shed_left_ms != NO_SHED or stage == FULL:
+            v[CHARGE_MA] = v[CHARGE_1S_MA] = v[CHARGE_10S_MA] = v[_CHARGE] = 0
+        if protect.blocked & DISCHARGE:
+            v[DISCHARGE_MA] = v[DISCHARGE_1S_MA] = v[DISCHARGE_10S_MA] = v[_DISCHARGE] = 0
+        turn = v[_TURN]
+        v[_TURN] = (turn + 1) & 3
         pack = self.pack
-        known = sig[TRUST] >> TEMP_MAX_MDEGC & 1
+        cold = sig[TEMP_MIN_MDEGC]
+        if turn == 0:
+            self._allow(sig, protect, stage)
+        elif turn == 1:
+            self._write(CHARGE_MA, v[_CHARGE], v[_DISCHARGE], interp(pack.dcir_uohm, cold), sig)
+        elif turn == 2:
+            r_uohm = interp(pack.r1s_uohm, cold)
+            self._write(CHARGE_1S_MA, v[_CHARGE], v[_DISCHARGE], r_uohm, sig)
+        else:
+            # mAs that are left, and that still fit, over 10 s.
+            charge_ma = min(v[_CHARGE], mul_div(FULL_PPM - soc_ppm, pack.uas_per_ppm, 10000))
+            discharge_ma = min(v[_DISCHARGE], mul_div(soc_ppm, pack.uas_per_ppm, 10000))
+            r_uohm = interp(pack.r10s_uohm, cold)
+            self._write(CHARGE_10S_MA, charge_ma, discharge_ma, r_uohm, sig)
+
+    def _allow(self, sig, protect, stage):
+        # By temperature and stage.
+        v = self.v
+        pack = self.pack
         charge_ma = 0
-        if known:
+        if sig[TRUST] >> TEMP_MAX_MDEGC & 1:
             charge_ma = _derated(pack.charge_max_ma, pack.charge_derate_ppm, sig)
             # What the row charge_rate holds the current against: temperature alone.
             sig[CHARGE_LIMIT_UA] = mul_div(charge_ma, 1000, 2) << 1
@@ -64,20 +98,11 @@ class Limits:
             charge_ma = 0
         elif stage == PRECHARGE:
             charge_ma = min(charge_ma, pack.precharge_ma)
+        v[_CHARGE] = charge_ma
         # A robot that sits down needs current to do it: while it is warned, the limit stays what
         # the last believed temperature allows.
         discharge_ma = _derated(pack.discharge_max_ma, pack.discharge_derate_ppm, sig)
-        if protect.blocked & DISCHARGE:
-            discharge_ma = 0
-        cold = sig[TEMP_MIN_MDEGC]
-        self._write(CHARGE_MA, charge_ma, discharge_ma, interp(pack.dcir_uohm, cold), sig)
-        self._write(CHARGE_1S_MA, charge_ma, discharge_ma, interp(pack.r1s_uohm, cold), sig)
-        # mAs that are left, and that still fit, over 10 s.
-        left_ma = mul_div(soc_ppm, pack.uas_per_ppm, 10000)
-        room_ma = mul_div(FULL_PPM - soc_ppm, pack.uas_per_ppm, 10000)
-        charge_ma = min(charge_ma, room_ma)
-        discharge_ma = min(discharge_ma, left_ma)
-        self._write(CHARGE_10S_MA, charge_ma, discharge_ma, interp(pack.r10s_uohm, cold), sig)
+        v[_DISCHARGE] = 0 if protect.blocked & DISCHARGE else discharge_ma
 
     def _write(self, at, charge_ma, discharge_ma, r_uohm, sig):
         # By voltage: the current that brings the cells to their ends through this resistance. It

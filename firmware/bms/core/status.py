@@ -96,8 +96,10 @@ class Status:
         n[19] = w[W.REFUSED]
         n[20] = soc.v[S.CORRECTIONS]
         n[21] = self.ticks
-        n[22] = _acted(protect.v, 0)
-        n[23] = _acted(protect.v, _WORD)
+        n[22] = n[23] = 0
+        if not protect.calm:  # else no row has anything to tell
+            n[22] = _acted(protect.v, 0)
+            n[23] = _acted(protect.v, _WORD)
         # Late by half the period, which is dt less what was late.
         if 3 * sig[P.OVERRUN_MS] >= sig[P.DT_MS]:
             self.overruns = (self.overruns + 1) & 0x3FFFFFFF

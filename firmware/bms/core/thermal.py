@@ -24,6 +24,7 @@ FIELDS = (
     "turn",  # where the next one goes
     "slow_ma",  # current as the RC pairs see it
     "slow_rest",
+    "model_ms",  # since the model's last step
 )
 _EXCESS = const(0)
 _WARM = const(1)
@@ -33,8 +34,10 @@ _READINGS = const(4)
 _LOOKS = const(5)
 _TURN = const(6)
 _SLOW_MA = const(7)
+_MODEL_MS = const(9)
 
-_LOOK_EVERY_MS = const(1000)
+_MODEL_EVERY_MS = const(200)
+_LOOK_EVERY_MS = const(1000)  # a multiple of it
 _WINDOW = const(8)  # looks, each a mean: 0.05 K/s shows through 0.5 K of noise
 _JUMP_MDEGC = const(3000)  # no cell moves its sensor by this in no time,
 _JUMP_PER_MS = const(20)  # nor by this much a ms: a sensor that jumps tells of no rise
@@ -81,7 +84,10 @@ class Thermal:
             self._begin()
             return
         sig[P.SPREAD_MDEGC] = sig[P.TEMP_MAX_MDEGC] - sig[P.TEMP_MIN_MDEGC]
-        self._model(sig, dt)
+        v[_MODEL_MS] += dt
+        if v[_MODEL_MS] >= _MODEL_EVERY_MS:
+            self._model(sig, v[_MODEL_MS])
+            v[_MODEL_MS] = 0
         # One cell that heats alone lies beyond its nearest sensor by some three quarters of what
         # that sensor lies above the coldest: robot_14s with its sensors four cells apart, plant.
         beyond = sig[P.SPREAD_MDEGC] - (sig[P.SPREAD_MDEGC] >> 2)

@@ -41,7 +41,7 @@ def easy_pack():
 def settled(pack, sig, blocked=0, left=NO_SHED, stage=NONE, soc_ppm=500_000):
     """Return the limits once they have risen as far as they go."""
     limits = LIMITS(pack)
-    for _ in range(70):
+    for _ in range(4 * 20):
         limits.step(sig, SimpleNamespace(blocked=blocked, shed_left_ms=left), stage, soc_ppm)
     return limits.v
 
@@ -139,15 +139,31 @@ def test_limits_fall_at_once_and_rise_over_seconds():
     pack, sig = easy_pack(), signals(25_000, 25_000)
     limits = LIMITS(pack)
     free = SimpleNamespace(blocked=0, shed_left_ms=NO_SHED)
-    before = 0
-    for k in range(1, 65):
-        limits.step(sig, free, NONE, 500_000)
-        assert limits.v[DISCHARGE_MA] == min(k * ((pack.discharge_max_ma >> 6) + 1),
-                                             pack.discharge_max_ma)  # fmt: skip
-        assert limits.v[DISCHARGE_MA] >= before
-        before = limits.v[DISCHARGE_MA]
+    part = (pack.discharge_max_ma >> 4) + 1
+    for k in range(1, 17):
+        for _ in range(4):  # a part of them a tick
+            limits.step(sig, free, NONE, 500_000)
+        for at in (DISCHARGE_MA, L.DISCHARGE_1S_MA, L.DISCHARGE_10S_MA):
+            assert limits.v[at] == min(k * part, pack.discharge_max_ma)
     limits.step(sig, SimpleNamespace(blocked=R.BOTH, shed_left_ms=NO_SHED), NONE, 500_000)
-    assert list(limits.v) == [0] * len(limits.v)
+    assert list(limits.v[: L.DISCHARGE_10S_MA + 1]) == [0] * (L.DISCHARGE_10S_MA + 1)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_blocked_path_has_none_whatever_part_is_due(turn: int):
+    pack, sig = easy_pack(), signals(25_000, 25_000)
+    limits = LIMITS(pack)
+    free = SimpleNamespace(blocked=0, shed_left_ms=NO_SHED)
+    for _ in range(80 + turn):
+        limits.step(sig, free, NONE, 500_000)
+    for blocked, left, stage in ((R.CHARGE, NO_SHED, NONE), (0, 0, NONE), (0, NO_SHED, FULL)):
+        limits.step(sig, SimpleNamespace(blocked=blocked, shed_left_ms=left), stage, 500_000)
+        assert [limits.v[k] for k in (CHARGE_MA, L.CHARGE_1S_MA, L.CHARGE_10S_MA)] == [0] * 3
+        assert limits.v[DISCHARGE_MA] > 0
+    for _ in range(4):
+        blocked = SimpleNamespace(blocked=R.DISCHARGE, shed_left_ms=NO_SHED)
+        limits.step(sig, blocked, NONE, 500_000)
+        assert limits.v[DISCHARGE_MA] == limits.v[L.DISCHARGE_1S_MA] == 0
 
 
 def test_what_the_temperature_allows_is_told_to_the_rules():
