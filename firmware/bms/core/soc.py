@@ -46,6 +46,7 @@ _LAST_MS = const(12)
 FULL_PPM = const(1000000)
 _TABLE_PPM = const(2000)  # interpolation between the rows of an OCV table: 0.2 %
 _MOVED_UAS = const(900000000)  # a Frame never moves more; the driver hands on the rest later
+_LUMP_MS = const(500)  # a BQ76952 hands its charge on in lumps of a quarter of a second or two
 _REST_AGAIN_MS = const(60000)  # a rest that goes on is looked at again after a minute
 _REST_MAX_MS = const(100000000)
 _ELAPSED_MAX_MS = const(1000000)
@@ -154,7 +155,7 @@ class Soc:
         v = self.v
         pack = self.pack
         # Both must be quiet: a sampled current can miss what the accumulator saw.
-        still_uas = (pack.rest_ua // 1000 + 1) * sig[DT_MS]
+        still_uas = (pack.rest_ua // 1000 + 1) * max(sig[DT_MS], _LUMP_MS)
         moved = not f[F.FLAGS] & F.CHARGE_OK or not -still_uas <= f[F.CHARGE_UAS] <= still_uas
         if not seen or moved or abs(sig[CHARGE_UA]) > pack.rest_ua:
             v[REST_MS] = 0

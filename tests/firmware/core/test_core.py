@@ -109,6 +109,7 @@ def test_status_says_what_is():
         core.rules.v[k] = PENDING
     for row, phase in ((0, ACTED), (3, RELEASING), (29, ACTED), (30, RELEASING), (52, ACTED)):
         core.rules.v[STRIDE * row] = phase
+    core.rules.calm = False
     core.rules.blocked, core.rules.shed_left_ms, core.rules.warned = 11, 12, True
     ticks = core.status.ticks
     status: Status = core.status
