@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 Tell = Callable[[str], None]
 
 CLIFF_SOC = 0.1
+POOR_MV = 40.0  # at the reference; measured cells come out at 4 to 12
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,11 @@ def _result(
         heat_capacity_j_per_k=1.0,
         to_ambient_w_per_k=1.0,
     )
+    poor_mv = rms_mv(cell, [x for x in loads if x.record.row_c == fit.temp_c[fit.reference]],
+                     CLIFF_SOC)  # fmt: skip
+    if poor_mv > POOR_MV:
+        notes.missing.append(f"why the fit is poor, {poor_mv:.0f} mV RMS: are all files of one "
+                             "cell, and in V, A, Ah and degC? The plots may tell")  # fmt: skip
     heat = fit_heat(cell, loads)
     own = (sheet.heat_capacity_j_per_k[0], sheet.to_ambient_w_per_k[0]) if sheet else None
     capacity, loss = own or by_size(cell, chemistry)

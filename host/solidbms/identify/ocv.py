@@ -24,6 +24,8 @@ INNER = np.abs(SOC - 0.5) < 0.401  # where branches can be told apart: at the en
 CLOSES = 0.02  # of the capacity: discharge and charge that differ by more tell no hysteresis
 LEAST_GAP_V = 0.004  # half distances below are none
 LEAST_RISE_V = 3e-4  # between nodes: the firmware looks SoC up by voltage
+START_PER_H, IDLE_PER_H, START_S = 0.2, 0.02, 60.0  # what a file may start with
+BEYOND_SOC = 0.1  # counters of one cell agree better
 GAP_SOC = 0.1  # between the branches, where the loads do not tell
 
 
@@ -190,19 +192,27 @@ def rising(v: Array) -> Array:
 
 def start_soc(record: Record, ocv: Ocv) -> float:
     """SoC at a file's first row: full, or where its rested voltage says it plainly."""
-    steep = "starting at rest, full, or where OCV is steep, is valid"
-    if abs(record.last_a[0]) > 0.2 * ocv.capacity_ah:
-        raise BadInput(f"{shown(record.path)}: starts under {record.last_a[0]:.3g} A; {steep}")
-    v = float(record.v[0])
-    if v >= np.interp(0.92, SOC, ocv.v + ocv.half_gap_v):
-        return 1.0
-    ends = [float(np.interp(v, ocv.v + s, SOC)) for s in _uncertain(ocv)]
-    if np.ptp(ends) > 0.1:
-        raise BadInput(
-            f"{shown(record.path)}: starts at {v:.3f} V, which is SoC {min(ends):.2f} to "
-            f"{max(ends):.2f}; {steep}"
-        )
-    return float(np.mean(ends))
+    where, steep = shown(record.path), "starting at rest, full, or where OCV is steep, is valid"
+    if abs(record.last_a[0]) > START_PER_H * ocv.capacity_ah:
+        raise BadInput(f"{where}: starts under {record.last_a[0]:.3g} A; {steep}")
+    soc = 1.0
+    if record.v[0] < np.interp(0.92, SOC, ocv.v + ocv.half_gap_v):
+        idle = np.abs(record.last_a) < IDLE_PER_H * ocv.capacity_ah
+        rested = int(np.argmin(idle)) - 1 if not idle.all() else len(idle) - 1
+        if record.t_s[max(rested, 0)] - record.t_s[0] < START_S:
+            raise BadInput(f"{where}: starts neither full nor with {START_S:g} s of rest; {steep}")
+        v = float(record.v[rested])
+        ends = [float(np.interp(v, ocv.v + s, SOC)) for s in _uncertain(ocv)]
+        if np.ptp(ends) > 0.1:
+            raise BadInput(f"{where}: starts at {v:.3f} V, which is SoC {min(ends):.2f} to "
+                           f"{max(ends):.2f}; {steep}")  # fmt: skip
+        soc = float(np.mean(ends))
+    low, high = (soc + (x - record.ah[0]) / ocv.capacity_ah for x in
+                 (record.ah.min(), record.ah.max()))  # fmt: skip
+    if low < -BEYOND_SOC or high > 1 + BEYOND_SOC:
+        raise BadInput(f"{where}: from SoC {soc:.2f} at its start its charge goes to {low:.2f} "
+                       f"and {high:.2f}; {steep}")  # fmt: skip
+    return soc
 
 
 def _uncertain(ocv: Ocv) -> tuple[Array, Array]:
