@@ -76,20 +76,30 @@ WILD = (
     ("pack", "frozen_step_a", (1e-6, 1000.0)),
     ("pack", "charger_a", (1e-6, 1000.0)),
     ("front_end", "shunt_ohm", (1e-9, 1e-4, 1.0, 1e3)),
+    ("cell", "thermal", ({"heat_capacity_j_per_k": 1e-6, "to_ambient_w_per_k": 1e3},
+                         {"heat_capacity_j_per_k": 1e6, "to_ambient_w_per_k": 1e-6})),
+    ("watch", "sensor_tau_s", (1e-4, 600.0)),
+    ("watch", "weld_a", (1e-6, 1000.0)),
+    ("watch", "quiet_a", (1e-6, 1000.0)),
+    ("watch", "vds_v", (1e-6, 5.0)),
+    ("charging", "precharge_a", (1e-6, 1000.0)),
+    ("charging", "taper_a", (1e-6, 1000.0)),
 )  # fmt: skip
 
 
 @st.composite
-def packs(draw: st.DrawFn) -> Drawn:
-    """Any pack that packc accepts, from bench_1s on another cell with other numbers."""
-    file, cell, _ = load("bench_1s")
+def packs(draw: st.DrawFn, base: str = "bench_1s") -> Drawn:
+    """Any pack that packc accepts, from this one on another cell with other numbers."""
+    file, cell, _ = load(base)
     data = file.model_dump()
     cell_data = cell.model_dump()
     data["tick_ms"] = draw(st.integers(20, 50))
     data["idle_tick_ms"] = draw(st.integers(20, 1000))
     data["recover_s"] = draw(st.sampled_from((0.1, 0.5, 3.0, 3600.0)))
-    data["front_end"]["shunt_ohm"] = draw(st.sampled_from((0.00016, 0.0003, 0.001, 0.004, 0.009)))
-    data["thermistor"]["count"] = draw(st.integers(1, 8))
+    if base == "bench_1s":
+        shunts = (0.00016, 0.0003, 0.001, 0.004, 0.009)
+        data["front_end"]["shunt_ohm"] = draw(st.sampled_from(shunts))
+        data["thermistor"]["count"] = draw(st.integers(1, 8))
     data["soc"]["gain_error_pct"] = draw(st.sampled_from((0.0, 0.005, 1.0, 10.0)))
     data["soc"]["offset_error_a"] = draw(st.sampled_from((0.0, 0.0005, 0.05, 1.0)))
     data["soc"]["rest_s"] = draw(st.sampled_from((60.0, 61.0, 1800.0, 86400.0)))
@@ -100,9 +110,16 @@ def packs(draw: st.DrawFn) -> Drawn:
         share = draw(st.sampled_from((1e-3, 1.0, 1e6)))
         rows = cell_data["resistance"][key]
         cell_data["resistance"][key] = [[share * x for x in row] for row in rows]
-    for row in R.ROWS:
-        if row[R.ID] in data["rules"]:
-            _vary_rule(draw, row, data["rules"][row[R.ID]])
+    if data["thermistor"]["count"] > 1:
+        more = load("robot_14s")[0].rules  # rows that one sensor does without
+        data["rules"] |= {name: dict(more[name]) for name in ("spread_warn", "temp_spread")}
+    _vary_rules(draw, data["rules"])
+    for key, name in (("charge_a_max", "charge_oc"), ("discharge_a_max", "dsg_oc")):
+        # Announced with the sensor's error below the trip.
+        soc = data["soc"]
+        most = data["rules"][name]["limit_a"] - soc["offset_error_a"]
+        most /= 1 + soc["gain_error_pct"] / 100
+        data[key] = min(data[key], max(0.9 * most, 0.001))
     if draw(st.integers(0, 3)) == 3:
         part, key, values = draw(st.sampled_from(WILD))
         if key.endswith("charge_a_max"):
@@ -124,19 +141,26 @@ def accepted(data: dict[str, Any], cell_data: dict[str, Any]) -> Drawn:
     return Drawn(pack.blob, file, cell)
 
 
-def _vary_rule(draw: st.DrawFn, row: tuple[Any, ...], given: dict[str, Any]) -> None:
-    """Move a limit toward the safe side, its release anywhere inside, its times anywhere."""
-    suffix, factor = unit_of(row)
-    limit, release, side = "limit" + suffix, "release" + suffix, row[R.SIDE]
-    if suffix == "_s":
-        given[limit] += draw(st.sampled_from((0.0, 0.001, 1.0)))
-        given[release] = draw(st.sampled_from((0.0, given[limit])))
-    else:
-        given[limit] -= side * draw(
-            st.sampled_from((0.0, 0.0, 0.5 if factor > 1 else 9, 1 / factor))
-        )
-        wide = 0.9e9 / factor - abs(given[limit])
-        given[release] = given[limit] - side * draw(st.sampled_from((0.0, 1 / factor, 1.0, wide)))
-    given["delay_s"] = draw(st.sampled_from((0.0, 0.001, 0.07, 0.5, 2.0, 600.0)))
-    if row[R.SHED] == R.SHEDS:
-        given["shed_s"] = draw(st.sampled_from((0.0, 0.001, 0.33, 2.0, 600.0)))
+def _vary_rules(draw: st.DrawFn, rules: dict[str, dict[str, Any]]) -> None:
+    """Move limits toward the safe side, releases anywhere inside, times anywhere."""
+    shifts: dict[tuple[Any, ...], float] = {}  # rows of one signal keep their order
+    for row in R.ROWS:
+        given = rules.get(row[R.ID])
+        if given is None or draw(st.integers(0, 2)) == 2:
+            continue
+        suffix, factor = unit_of(row)
+        limit, release, side = "limit" + suffix, "release" + suffix, row[R.SIDE]
+        if suffix in ("_s", "_k_per_s"):
+            given[limit] = max(given[limit] - draw(st.sampled_from((0.0, 0.001))), 0.0)
+            given[release] = draw(st.sampled_from((0.0, given[limit])))
+        elif suffix != "_count":
+            place = row[R.SIGNAL], side
+            if place not in shifts:
+                shifts[place] = draw(st.sampled_from((0.0, 0.0, 0.3, 1 / factor)))
+            given[limit] -= side * shifts[place]
+            wide = 0.9e9 / factor - abs(given[limit])
+            steps = 0.0, 1 / factor, 1.0, wide
+            given[release] = given[limit] - side * draw(st.sampled_from(steps))
+        given["delay_s"] = draw(st.sampled_from((0.0, 0.001, 0.07, 0.5, 2.0, 600.0)))
+        if row[R.SHED] == R.SHEDS:
+            given["shed_s"] = draw(st.sampled_from((0.0, 0.001, 0.33, 2.0, 600.0)))

@@ -60,7 +60,7 @@ class SelfCheck:
 
     def _clock(self, f, sig):
         v = self.v
-        fe_ms = f[FE_TIME_MS]
+        fe_ms = f[FE_TIME_MS] & TICKS_MAX
         own = ticks_diff(f[T_MS], v[_FROM_MS])
         counted = fe_ms != v[_SEEN_FE_MS]
         v[_SEEN_FE_MS] = fe_ms
@@ -76,4 +76,4 @@ class SelfCheck:
             sig[P.CLOCK_PPM] = abs(fe - own) * 1000 // (own // 1000)
         v[_COMPARING] = 1
         v[_FROM_MS] = f[T_MS] & TICKS_MAX
-        v[_FROM_FE_MS] = fe_ms & TICKS_MAX
+        v[_FROM_FE_MS] = fe_ms

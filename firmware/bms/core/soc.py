@@ -65,7 +65,7 @@ class Soc:
         # Errors in proportion to net charge, and the most that a second can hide.
         self.share_ppm = pack.gain_error_ppm + pack.capacity_error_ppm
         most_ma = min(max(pack.discharge_max_ma, pack.charge_max_ma), 500000)
-        self.unseen_ppm_s = most_ma * 1000 // pack.uas_per_ppm + 1
+        self.unseen_ppm_s = min(most_ma * 1000 // pack.uas_per_ppm + 1, FULL_PPM)
         self.offset_ma = (pack.offset_error_ua + 999) // 1000
         self.low_ppm = 0
         self.high_ppm = 0

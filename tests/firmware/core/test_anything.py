@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from solidbms.packc import Compiled
 from support import int31
-from support.packs import Drawn, compiled, packs, read
+from support.packs import NAMES, Drawn, compiled, packs, read
 
 CHECKED = int31.load()
 BIG = 10**9
@@ -31,6 +31,13 @@ def near(*values: int) -> st.SearchStrategy[int]:
     """Values with a little around them, and now and then anything of 32 bits."""
     some = st.builds(int.__add__, st.sampled_from(values), st.integers(-1, 1))
     return st.one_of(some, some, some, INT32, st.integers(-(2**31), 2**31 - 1))
+
+
+def good_flags(pack: Any) -> int:
+    """Flags of a Frame where all is well."""
+    beside = F.FET_TEMP_OK * pack.has_fet | F.BOARD_TEMP_OK * pack.has_board
+    shown = F.FETS_OK | F.CHG_SHOWN | F.DSG_SHOWN | F.OUT_OK | F.FE_TIME_OK
+    return GOOD | beside | shown * pack.pre_discharge
 
 
 def limits(pack: Any, *signals: int) -> list[int]:
@@ -46,12 +53,14 @@ def moves(draw: st.DrawFn, pack: Any) -> list[tuple[dict[int, int], int, int]]:
     currents = limits(pack, P.CHARGE_UA) + [-x for x in limits(pack, P.DISCHARGE_UA)]
     current = near(0, 0, pack.charger_ua, pack.rest_ua, *currents)
     temp = near(25_000, *limits(pack, P.TEMP_MAX_MDEGC, P.TEMP_MIN_MDEGC))
+    good = good_flags(pack)
     flags = st.one_of(
-        st.just(GOOD), st.just(GOOD), st.sampled_from([GOOD ^ 1 << k for k in range(16)]), INT32
+        st.just(good), st.just(good), st.sampled_from([good ^ 1 << k for k in range(28)]), INT32
     )
+    stack_uv = pack.cells * 3_600_000
     word = {
         F.FLAGS: flags,
-        F.PACK_UV: near(3_600_000, 0, BIG),
+        F.PACK_UV: near(stack_uv, 0, BIG, *limits(pack, P.PACK_UV)),
         F.CURRENT_UA: current,
         F.CHARGE_UAS: near(0, 1000, -1000),
         F.FE_RESETS: near(0),
@@ -60,8 +69,13 @@ def moves(draw: st.DrawFn, pack: Any) -> list[tuple[dict[int, int], int, int]]:
         F.REQ_AGE_MS: near(0, 0, W.REQUEST_MAX_MS),
         F.SAVED_SOC_PPM: near(-1, 0, 500_000, 1_000_000),
         F.SAVED_BOUND_PPM: near(-1, 0, 20_000, 1_000_000),
-        F.CELL0: cell,
+        F.OUT_UV: near(stack_uv, 0),
+        F.FET_MDEGC: near(25_000, *limits(pack, P.FET_MDEGC)),
+        F.BOARD_MDEGC: near(25_000, *limits(pack, P.BOARD_MDEGC)),
+        F.FE_TIME_MS: near(0, 2**30 - 1),
+        F.FE_ALERTS: near(0),
     }
+    word |= {F.CELL0 + k: cell for k in range(pack.cells)}
     word |= {F.CELL0 + pack.cells + k: temp for k in range(pack.temps)}
     keys = st.lists(st.sampled_from(sorted(word)), max_size=4)
     step = st.one_of(
@@ -104,8 +118,13 @@ class Oracle:
     def believable(self, f: array[int]) -> int:
         """Return the trusted signals of a Frame as bits."""
         first = F.CELL0 + self.pack.cells
-        missing = (P.FET_MDEGC, P.BOARD_MDEGC)  # no pack here has these sensors
-        trust = sum(1 << s for s in range(30) if s not in P.READINGS or s in missing)
+        trust = sum(1 << s for s in range(30) if s not in P.READINGS)
+        for signal, word, flag, has in (
+            (P.FET_MDEGC, F.FET_MDEGC, F.FET_TEMP_OK, self.pack.has_fet),
+            (P.BOARD_MDEGC, F.BOARD_MDEGC, F.BOARD_TEMP_OK, self.pack.has_board),
+        ):
+            if not has or (f[F.FLAGS] & flag and -200_000 < f[word] < 200_000):
+                trust |= 1 << signal
         stack = 0 <= f[F.PACK_UV] < BIG
         cells = all(SANE_UV <= x < BIG for x in f[F.CELL0 : first])
         if f[F.FLAGS] & F.VOLT_OK and cells and stack:
@@ -191,8 +210,11 @@ class Run:
         self.parts = self.core.parts()
         self.closings = 0
         f = self.core.frame.v
-        f[F.FLAGS] = GOOD
-        f[F.CELL0] = f[F.PACK_UV] = 3_600_000
+        f[F.FLAGS] = good_flags(self.pack)
+        f[F.PACK_UV] = f[F.OUT_UV] = self.pack.cells * 3_600_000
+        f[F.FET_MDEGC] = f[F.BOARD_MDEGC] = 25_000
+        for k in range(F.CELL0, self.core.frame.temp0):
+            f[k] = 3_600_000
         for k in range(self.core.frame.temp0, len(f)):
             f[k] = 25_000
 
@@ -217,10 +239,11 @@ class Run:
         assert min(core.limits.v) >= 0
 
 
-@settings(max_examples=100)
-@given(st.data(), packs())
-def test_any_frames_on_any_pack(data: st.DataObject, pack: Drawn):
-    run = Run(pack)
+@settings(max_examples=60)
+@given(st.data())
+@pytest.mark.parametrize("base", ["bench_1s", "robot_14s"])
+def test_any_frames_on_any_pack(base: str, data: st.DataObject):
+    run = Run(data.draw(packs(base)))
     for _ in range(6):
         run.tick(run.pack.idle_tick_ms)
     f = run.core.frame.v
@@ -233,10 +256,11 @@ def test_any_frames_on_any_pack(data: st.DataObject, pack: Drawn):
     run.tick(run.pack.tick_ms)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
-def test_any_frames_from_the_first_on(data: st.DataObject):
-    run = Run(compiled("bench_1s"))
+@pytest.mark.parametrize("name", ["bench_1s", "robot_14s@fuse"])
+def test_any_frames_from_the_first_on(name: str, data: st.DataObject):
+    run = Run(compiled(name))
     f = run.core.frame.v
     for words, step_ms, times in data.draw(moves(run.pack)):
         for at, word in words.items():
@@ -245,8 +269,9 @@ def test_any_frames_from_the_first_on(data: st.DataObject):
             run.tick(step_ms)
 
 
-def test_the_gates_do_close_in_these_runs():
-    run = Run(compiled("bench_1s"))
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gates_do_close_in_these_runs(name: str):
+    run = Run(compiled(name))
     for _ in range(6):
         run.tick(250)
     run.core.frame.v[F.REQ_SEQ], run.core.frame.v[F.REQ_CODE] = 1, W.CLOSE
