@@ -15,7 +15,7 @@ import pytest
 from bms.core import switch as W
 from solidbms.battery import Battery, Event, Limits, LinkError
 from solidbms.schema import ROOT
-from support.served import ServedPack, until
+from support.served import ServedPack, acted, until
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_what_the_pack_says(pack, tmp_path):
         assert battery.trips == [] and battery.warnings == []
         assert battery.info["pack"] == "p" and battery.error == ""
         assert until(lambda: battery.cells_v == [0.0] and battery.temps_c == [0.0])
-        pack.words.update(state=W.TRIPPED, warned=1, acted_low=1 << 10 | 1 << 9)
+        pack.words.update(state=W.TRIPPED, warned=1, **acted("hot", "hot_warn"))
         assert battery.wait_for("tripped")
         assert battery.trips == ["hot"] and battery.warnings == ["hot_warn"] and battery.warned
         assert not battery.wait_for("ship", timeout_s=0.05)

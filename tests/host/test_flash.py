@@ -274,7 +274,7 @@ def test_a_small_file_system_is_left_alone(tmp_path: Path, install: Any):
 def test_a_file_system_that_fills_up(
     tmp_path: Path, install: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    with PtyBoard(tmp_path / "board", disk_kb=72) as board:
+    with PtyBoard(tmp_path / "board", disk_kb=112) as board:
         assert install(board).status == 0
         monkeypatch.setattr(Slots, "_room", lambda *args: None)
         result = install(board)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from bms.core import switch as W
-from bms.core.rules import ID, ROWS, TRIP, WARN
+from bms.core.rules import ID, LEVEL, ROWS, TRIP, WARN
 from bms.core.status import FIELDS
 from bms.links import framing as L
 from bms.links.news import EVENTS, schema
@@ -128,7 +128,8 @@ def test_messages_are_decoded_by_the_firmwares_declarations():
 
 
 def test_rows_beyond_the_thirtieth_are_in_the_second_word(monkeypatch):
-    rows = [("r%d" % k, *ROWS[0][1:]) for k in range(40)]  # noqa: UP031
+    trip = next(row for row in ROWS if row[LEVEL] == TRIP)
+    rows = [("r%d" % k, *trip[1:]) for k in range(40)]  # noqa: UP031
     monkeypatch.setattr("bms.core.rules.ROWS", rows)
     words = {name: 0 for name, _ in FIELDS}
     status = Status({**words, "acted_low": 1 << 29 | 1, "acted_high": 1 | 1 << 9})

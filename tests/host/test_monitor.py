@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bms.core import switch as W
 from solidbms.monitor import Monitor, gauges, screenshot
-from support.served import ServedPack, until
+from support.served import ServedPack, acted, until
 from textual.widgets import RichLog, Static
 
 
@@ -63,7 +63,7 @@ def test_it_shows_what_the_pack_says(pack, tmp_path):
         assert "2.80 .. 4.20 V" in shown(app, "cells")
         await soon(pilot, lambda: "connected" in events(app))
         pack.words.update(
-            state=W.SHEDDING, shed_left_ms=7400, acted_low=1 << 10 | 1 << 9, chg_on=0
+            state=W.SHEDDING, shed_left_ms=7400, chg_on=0, **acted("hot", "hot_warn")
         )
         await soon(pilot, lambda: "CUT IN 7.4 s" in shown(app, "head"))
         await soon(pilot, lambda: "trips: hot" in shown(app, "head"))

@@ -12,12 +12,19 @@ from bms.core import switch as W
 from bms.core.core import Core
 from bms.core.frame import T_MS
 from bms.core.pack import Pack
+from bms.core.rules import ID, ROWS
 from bms.core.status import FIELDS
 from solidbms.link.server import Server
 from support.packs import compiled
 
 BLOB = compiled("bench_1s").blob
 NAMES = [name for name, _ in FIELDS]
+
+
+def acted(*names: str) -> dict[str, int]:
+    """Return the words of Status that say these rows have acted."""
+    bits = sum(1 << k for k, row in enumerate(ROWS) if row[ID] in names)
+    return {"acted_low": bits & (1 << 30) - 1, "acted_high": bits >> 30}
 
 
 class ServedPack(threading.Thread):
