@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from solidbms.campaign.cases import Case
-from solidbms.packc import Compiled
+from solidbms.packc import Compiled, Rule
 
 _REFUSED = {"rule": "no gate closes", "ms": 0, "allowed_ms": 0, "gate_ms": None,
             "gate_allowed_ms": None, "ok": True}  # fmt: skip
@@ -26,13 +26,19 @@ def detection(result: dict[str, Any], case: Case, compiled: Compiled) -> dict[st
     acted = [t for t in result["trips"] if t["rule"] in case.single.by]
     if not acted:
         return None
-    first = min(acted, key=lambda t: t["acted_ms"])
-    rule = by_id[first["rule"]]
+    found = [_found(t, start_ms, by_id[t["rule"]], case, compiled)
+             for t in sorted(acted, key=lambda t: t["acted_ms"])]  # fmt: skip
+    return next((d for d in found if d["ok"]), found[0])
+
+
+def _found(
+    trip: dict[str, Any], start_ms: int, rule: Rule, case: Case, compiled: Compiled
+) -> dict[str, Any]:
     gate_allowed_ms = case.allowed_ms(rule.id, compiled)
-    ms = first["acted_ms"] - start_ms
-    gate_ms = None if first["gate_ms"] is None else max(first["gate_ms"] - start_ms, 0)
+    ms = trip["acted_ms"] - start_ms
+    gate_ms = None if trip["gate_ms"] is None else max(trip["gate_ms"] - start_ms, 0)
     ok = ms <= gate_allowed_ms - rule.shed_ms
-    if first["level"] == "trip":
+    if trip["level"] == "trip":
         # A cut is judged by its pin: hardware (the dead-man) may be quicker than its row.
         ok = ok or rule.shed_ms == 0
         ok = ok and gate_ms is not None and gate_ms <= gate_allowed_ms

@@ -100,12 +100,14 @@ class Run:
 
     def _answered(self, v: Any) -> bool:
         pins = self.world.gate_log[-1][1]
+        answered = False
         for k in self.rows:
             if v[STRIDE * k] >= ACTED:
                 row = rules.ROWS[k]
-                if row[rules.LEVEL] != rules.TRIP or not pins & row[rules.PATH]:
-                    return True
-        return False
+                if row[rules.LEVEL] == rules.TRIP and pins & row[rules.PATH]:
+                    return False  # announced: its shed still runs
+                answered = True
+        return answered
 
 
 def measure(run: Run) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def _chg_welded(s: Stage) -> None:
     # Too cold to charge: the charge gate is open while the load is served, and brakes.
     s.temp_c = s.limit("charge_cold") - 3.0
     s.fault("chg_fet", "welded")
-    s.load(s.limit("charge_rate") - 0.05)
+    s.load(3.0)
 
 
 def _dsg_welded(s: Stage) -> None:
@@ -329,7 +329,7 @@ STIMULI = {
     "fet_hot_cut": Stimulus(_heat_at("fets", 120.0), SLOW, also=("fet_hot",)),
     "board_hot": Stimulus(_heat_at("board", 1.0), SLOW),
     "pre_failed": Stimulus(_pre_failed, SLOW),
-    "chg_welded": Stimulus(_chg_welded, also=_COLD),
+    "chg_welded": Stimulus(_chg_welded, SLOW, also=(*_COLD, "charge_rate")),
     "dsg_welded": Stimulus(_dsg_welded, SLOW, also=("dsg_oc",)),
     "fet_open": Stimulus(_fet_open),
     "chg_held": Stimulus(_charger(13.0)),
@@ -337,7 +337,7 @@ STIMULI = {
     "open_wire": Stimulus(_open_wire),
     "stack_odd": Stimulus(_stack_odd),
     "current_odd": Stimulus(_current_odd, SLOW),
-    "current_zero": Stimulus(_current_zero),
+    "current_zero": Stimulus(_current_zero, SLOW),
     "frozen": Stimulus(_frozen, SLOW),
     "fe_lost": Stimulus(
         lambda s: s.fault("bus", "nack"), also=(*_COLD, "temp_lost", "fe_unsteady")
