@@ -1,8 +1,10 @@
-"""Arithmetic: wrapping time, clamping, interpolation."""
+"""Arithmetic: wrapping time, clamping, products past 31 bits, lags, interpolation."""
 
 from __future__ import annotations
 
-from bms.core.fixed import DY_MAX, TICKS_MAX, clamp, interp, ticks_diff
+from fractions import Fraction
+
+from bms.core.fixed import BIG, DY_MAX, TICKS_MAX, clamp, interp, lag, mul_div, ticks_diff
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support import int31
@@ -24,6 +26,57 @@ def test_ticks_diff_undoes_a_wrapping_step(t: int, step: int):
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(0, 9))
 def test_clamp(x: int, low: int, more: int):
     assert clamp(x, low, low + more) == sorted((low, x, low + more))[1]
+
+
+SIGNED = st.one_of(st.integers(-(2**30), 2**30 - 1), st.integers(-40_000, 40_000))
+
+
+@given(SIGNED, SIGNED, st.one_of(st.integers(1, 2**30 - 1), st.integers(1, 40_000)))
+@example(-(2**30), -(2**30), 1)
+@example(-(2**30), 2**30 - 1, 2**30 - 1)
+@example(BIG, BIG, BIG)
+@example(30_000, 30_001, 30_001)
+@example(-1, 1, 2**30 - 1)
+def test_mul_div_is_near_and_held(a: int, b: int, d: int):
+    exact = Fraction(a * b, d)
+    found = CHECKED.mul_div(a, b, d)
+    assert found == mul_div(a, b, d)
+    assert abs(found) <= BIG
+    held = max(-BIG, min(BIG, exact))
+    assert abs(found - held) <= abs(held) / 3900 + 1
+
+
+@given(st.integers(-30_000, 30_000), st.integers(-30_000, 30_000), st.integers(1, 30_000))
+def test_mul_div_of_small_numbers_floors(a: int, b: int, d: int):
+    assert mul_div(a, b, d) == a * b // d
+
+
+HALF = 500_000
+
+
+@given(
+    st.integers(-HALF, HALF),
+    st.lists(st.tuples(st.integers(-HALF, HALF), st.integers(1, 1000)), max_size=60),
+    st.integers(1000, 60_000),
+)
+def test_lag_follows_an_exact_one(start: int, steps: list[tuple[int, int]], tau_ms: int):
+    v = [0, start, 0, 0]
+    exact = Fraction(start)
+    for x, dt_ms in steps:
+        CHECKED.lag(v, 1, x, dt_ms, tau_ms)
+        exact += (x - exact) * dt_ms / tau_ms
+        # Whole units, and the remainder is not lost: no drift however many steps.
+        assert abs(v[1] + Fraction(v[2], tau_ms) - exact) < 1
+        assert 0 <= v[2] < tau_ms
+    assert (v[0], v[3]) == (0, 0)
+
+
+def test_a_lag_arrives():
+    for end in (1, -1, 77, -HALF):
+        v = [0, 0]
+        for _ in range(100_000):
+            lag(v, 0, end, 50, 30_000)
+        assert abs(v[0] - end) <= 1
 
 
 @st.composite

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from bms.core import frame as F
 from bms.core import plausible as P
+from bms.core import switch as W
 from bms.core.frame import Frame
 from bms.core.protect import Protect
 from bms.core.selfcheck import SelfCheck
@@ -59,3 +60,72 @@ def test_a_clock_that_is_off_shows_within_two_comparisons(pace):
     assert clocks.run(2 * 23, pace=pace) > LIMIT_PPM
     clocks.run(60)
     assert clocks.sig[P.CLOCK_PPM] < LIMIT_PPM
+
+
+def test_a_front_end_that_was_reset_is_compared_anew():
+    clocks = Clocks()
+    clocks.run(10)
+    for _ in range(40):  # every few seconds: never long enough
+        clocks.frame.v[F.FE_RESETS] += 1
+        clocks.fe_ms = 0.0
+        assert clocks.run(7.3) == 0
+    clocks.frame.v[F.FE_RESETS] += 1
+    clocks.fe_ms = 0.0
+    assert clocks.run(100) < LIMIT_PPM
+
+
+def test_a_processor_whose_clock_jumps_is_not_compared_over_the_jump():
+    for jump_ms in (70_000, 1 << 29):
+        clocks = Clocks(start_ms=100_000)
+        clocks.run(10)
+        clocks.start_ms = (clocks.start_ms + jump_ms) & (1 << 30) - 1
+        assert clocks.run(100) < LIMIT_PPM
+
+
+def broken(pack: Any, protect: Protect) -> list[tuple[str, Any]]:
+    """Return (what, a function that flips one of its bits), for all that is looked at."""
+    found = []
+    for k, table in enumerate(pack.tables()):
+        for at in {0, len(table) // 2, len(table) - 1} if len(table) else ():
+            found.append((f"table {k}, {at}", lambda t=table, at=at: flip(t, at)))
+    for g in range(protect.count()):
+        found.append((f"group {g}", lambda g=g: lower(protect, g)))
+    return found
+
+
+def flip(table: Any, at: int) -> None:
+    table[at] ^= 1 << 4
+
+
+def lower(protect: Protect, g: int) -> None:
+    signal, low, high, bit, rows = protect.groups[g]
+    protect.groups[g] = signal, low, high ^ 1 << 8, bit, rows
+
+
+@pytest.mark.parametrize("which", range(0, 60, 3))
+def test_a_bit_lost_anywhere_is_found_within_one_round(which: int):
+    pack = read(compiled("robot_14s").blob)
+    protect = Protect(pack)
+    check = SelfCheck(pack, protect)
+    switch, frame = Switch(0), Frame(pack.cells, pack.temps)
+    sig = array("i", [0] * len(P.FIELDS))
+    rounds = len(pack.tables()) + protect.count()
+    for _ in range(2 * rounds):
+        check.step(frame, sig, switch)
+    assert sig[P.CONFIG_BAD] == 0
+    faults = broken(pack, protect)
+    faults[which % len(faults)][1]()
+    for _ in range(rounds):
+        check.step(frame, sig, switch)
+    assert sig[P.CONFIG_BAD] == 1, faults[which % len(faults)][0]
+    for _ in range(2 * rounds):
+        check.step(frame, sig, switch)
+    assert sig[P.CONFIG_BAD] == 1, "it stays"
+
+
+def test_a_latch_that_lost_a_bit_is_found_at_once():
+    clocks = Clocks()
+    clocks.run(1)
+    clocks.switch.v[W.LATCHED] ^= 1
+    clocks.run(0.05)
+    assert clocks.sig[P.CONFIG_BAD] == 1
