@@ -24,11 +24,11 @@ ifdef UF2
 export SOLIDBMS_UF2 = $(abspath $(UF2))
 endif
 
-.PHONY: help run test check flash emu mutants bench campaign setup lock clean
+.PHONY: help run test check flash emu mutants bench campaign adversary setup lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.run  ## drive SCENARIO (robot_shift) on TARGET (unix); results in build/SCENARIO
 	$(BIN)/solidbms run $(SCENARIO) $(if $(TARGET),--target $(TARGET)) $(if $(OUT),--out $(OUT))
@@ -67,6 +67,9 @@ campaign: .venv/.run  ## try every single fault on robot_14s and bench_1s; write
 	-$(BIN)/solidbms campaign bench_1s
 	$(BIN)/python -m solidbms.safety build/campaign_robot_14s/campaign.json \
 		build/campaign_bench_1s/campaign.json
+
+adversary: .venv/.dev  ## search for the nearest to danger; writes hil/scenarios/adversary_*.toml
+	PYTHONPATH=tests $(BIN)/python -m support.adversary --examples 1000 --write
 
 setup: .venv/.dev  ## everything that the targets above need
 
