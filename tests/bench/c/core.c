@@ -1,10 +1,12 @@
-/* See core.h. In the order of the Python modules: plausible, protect, switch, core. */
+/* See core.h. In the order of the Python modules: plausible, protect, switch, core. The Python
+   `Switch` also mends a latch that lost a bit, which no Frame can do. */
 
 #include <stdbool.h>
 
 #include "core.h"
 
 Core core;
+static bool burn; /* Protect.burn: a row says that the fuse must blow */
 
 static int32_t smaller(int32_t a, int32_t b)
 {
@@ -28,6 +30,11 @@ static int32_t ticks_diff(int32_t a_ms, int32_t b_ms)
 static int32_t step_time(int32_t *v, int32_t t_ms, int32_t period_ms)
 {
     int32_t dt = v[P__STARTED] ? ticks_diff(t_ms, v[P__LAST_MS]) : period_ms;
+    if (!v[P__STARTED]) { /* what the constructors of the Python classes do */
+        v[P_FE_LOST_MS] = -P__START_MS;
+        v[P_HOT_MDEGC] = -P__TEMP_MAX_MDEGC;
+        core.gates[W_KEPT] = -1;
+    }
     v[P__STARTED] = 1;
     v[P__LAST_MS] = t_ms;
     v[P_OVERRUN_MS] = clamp(dt - period_ms, 0, P_LOST_MAX_MS);
@@ -48,7 +55,7 @@ static bool voltages(int32_t *v, const int32_t *f)
         else if (x > high)
             high = x;
     }
-    if (low < P__SANE_UV || high >= X_BIG)
+    if (low < P__SANE_UV || high >= X_BIG || f[F_PACK_UV] < 0 || f[F_PACK_UV] >= X_BIG)
         return false;
     v[P_CELL_MIN_UV] = low;
     v[P_CELL_MAX_UV] = high;
@@ -85,17 +92,27 @@ static void steady(int32_t *v, int32_t resets, bool fresh, int32_t dt)
     v[P_FE_UNSTEADY_MS] = clamp(unsteady, 0, P_LOST_MAX_MS);
 }
 
-static void frozen(int32_t *v, int32_t cell_uv, int32_t current, int32_t dt)
+static bool sane_temp(int32_t x)
 {
-    if (cell_uv != v[P__FROZEN_UV]) {
-        v[P__FROZEN_UV] = cell_uv;
-        v[P__FROZEN_UA] = current;
-        v[P_FROZEN_MS] = 0;
-        return;
+    return -P__TEMP_MAX_MDEGC < x && x < P__TEMP_MAX_MDEGC;
+}
+
+static int32_t beside(int32_t *v, const int32_t *f)
+{
+    int32_t trust = P__FET | P__BOARD;
+    if (PACK_HAS_FET) {
+        if (f[F_FLAGS] & F_FET_TEMP_OK && sane_temp(f[F_FET_MDEGC]))
+            v[P_FET_MDEGC] = f[F_FET_MDEGC];
+        else
+            trust = P__BOARD;
     }
-    int32_t moved = (current >> 1) - (v[P__FROZEN_UA] >> 1);
-    if ((moved < 0 ? -moved : moved) >= PACK_FROZEN_STEP_UA >> 1)
-        v[P_FROZEN_MS] = smaller(v[P_FROZEN_MS] + dt, P_LOST_MAX_MS);
+    if (PACK_HAS_BOARD) {
+        if (f[F_FLAGS] & F_BOARD_TEMP_OK && sane_temp(f[F_BOARD_MDEGC]))
+            v[P_BOARD_MDEGC] = f[F_BOARD_MDEGC];
+        else
+            trust &= P__FET;
+    }
+    return trust;
 }
 
 static void plausible(int32_t *v, const int32_t *f, int32_t period_ms)
@@ -103,31 +120,36 @@ static void plausible(int32_t *v, const int32_t *f, int32_t period_ms)
     int32_t dt = step_time(v, f[F_T_MS], period_ms);
     int32_t trust = P__ALWAYS;
     bool fresh = voltages(v, f);
-    if (fresh)
+    if (fresh) {
         trust |= P__VOLT;
+        v[P_PACK_UV] = f[F_PACK_UV];
+    }
     int32_t current = f[F_CURRENT_UA];
     if (f[F_FLAGS] & F_CURRENT_OK && -X_BIG < current && current < X_BIG) {
-        trust |= P__CURRENT;
+        trust |= P__CURRENT | P__CHARGE_OVER;
         v[P_CHARGE_UA] = current;
         v[P_DISCHARGE_UA] = -current;
+        v[P_CHARGE_OVER_UA] = clamp(current, 0, P__HALF) - v[P_CHARGE_LIMIT_UA];
     } else {
         fresh = false;
     }
-    if (temperatures(v, f)) {
+    if (temperatures(v, f))
         trust |= P__TEMP;
+    trust |= beside(v, f);
+    if ((trust & P__EVERY_TEMP) == P__EVERY_TEMP) {
         v[P_TEMP_LOST_MS] = 0;
     } else {
         v[P_TEMP_LOST_MS] = smaller(v[P_TEMP_LOST_MS] + dt, P_LOST_MAX_MS);
     }
     if (fresh) {
         v[P_FE_LOST_MS] = 0;
-        frozen(v, f[F_CELL0], current, dt);
     } else {
         v[P_FE_LOST_MS] = smaller(v[P_FE_LOST_MS] + dt, P_LOST_MAX_MS);
     }
     steady(v, f[F_FE_RESETS], fresh, dt);
     v[P_FEATURES_LOST] = (f[F_FLAGS] & F_FEATURE_LOST) != 0;
     v[P_GATES_DROPPED] = (f[F_FLAGS] & F_GATE_DROPPED) != 0;
+    v[P_SHORTS] = (f[F_FLAGS] & F_SHORTED) != 0;
     v[P_TRUST] = trust;
 }
 
@@ -172,6 +194,8 @@ static void act(const Row *row, int32_t shed_left_ms)
     if (row->level != R_TRIP) {
         if (row->level == R_WARN)
             core.warned = true;
+        else if (row->level == R_BURN)
+            burn = true;
         return;
     }
     if (row->shed == R_SHEDS && shed_left_ms > 0) {
@@ -200,7 +224,7 @@ __attribute__((noinline)) static void row_step(const Row *row, int32_t *v, const
     if (!t->closed && row->when == R_CLOSED) {
         crossed = false;
         inside = true;
-    } else if (t->sig[P_TRUST] >> row->signal & 1) {
+    } else if (row->signal >= P_TRUST_BITS || t->sig[P_TRUST] >> row->signal & 1) {
         crossed = x > row->limit;
         inside = x <= row->release;
     } else {
@@ -234,6 +258,7 @@ static void rules_step(const Tick *t)
     core.shed_left_ms = T_NO_SHED;
     core.latched = 0;
     core.warned = false;
+    burn = false;
     int32_t *v = core.rule;
     for (const Row *row = rows; row < rows + ROWS; row++, v += T_STRIDE)
         if (!all_trusted || v[0] || sig[row->signal] * row->side > row->limit)
@@ -259,7 +284,7 @@ static int32_t boot(int32_t *v, int32_t flags, int32_t trust)
     return v[W__BOOT_TICKS] >= W_BOOT_FRAMES ? W_OFF : W_BOOT;
 }
 
-static int32_t running(int32_t *v, int32_t request)
+static int32_t running(int32_t *v, int32_t flags, int32_t state, int32_t request)
 {
     if (core.blocked & R_DISCHARGE) {
         v[W_LATCHED] |= core.latched;
@@ -269,7 +294,12 @@ static int32_t running(int32_t *v, int32_t request)
         if (request != W_CLOSE)
             return v[W_LATCHED] & R_CHARGE ? W_OFF : W_TRIPPED;
         v[W_LATCHED] = 0;
+        if (PACK_PRE_DISCHARGE)
+            return W_PRE;
     }
+    if (PACK_PRE_DISCHARGE &&
+        (state == W_TRIPPED || (state == W_PRE && !(flags & F_DSG_SHOWN))))
+        return W_PRE;
     return core.shed_left_ms == T_NO_SHED ? W_ON : W_SHEDDING;
 }
 
@@ -284,19 +314,23 @@ static void switch_step(int32_t *v, int32_t flags, int32_t trust, int32_t reques
         state = W_SHIP;
     } else if (state == W_OFF) {
         if (request == W_CLOSE && blocked != R_BOTH)
-            state = blocked & R_DISCHARGE ? W_TRIPPED : W_ON;
+            state = blocked & R_DISCHARGE ? W_TRIPPED : PACK_PRE_DISCHARGE ? W_PRE : W_ON;
     } else if (state != W_SHIP) {
-        state = running(v, request);
+        state = running(v, flags, state, request);
     }
-    if (request == W_CLOSE && state != W_ON && state != W_SHEDDING)
+    if (request == W_CLOSE && state != W_ON && state != W_SHEDDING && state != W_PRE)
         v[W_REFUSED] = (v[W_REFUSED] + 1) & 0xFFFF;
     if (state == W_OFF || state == W_SHIP)
         v[W_LATCHED] = 0;
+    if (burn)
+        v[W_FUSE] = 1;
+    v[W_KEPT] = ~(v[W_LATCHED] | v[W_FUSE] << 2);
     bool live = W_ON <= state && state <= W_TRIPPED;
     v[W_STATE] = state;
     blocked |= v[W_LATCHED];
     v[W_CHG_ON] = live && !(blocked & R_CHARGE);
-    v[W_DSG_ON] = live && state != W_TRIPPED && !(blocked & R_DISCHARGE);
+    live = (live && state != W_TRIPPED) || state == W_PRE;
+    v[W_DSG_ON] = live && !(blocked & R_DISCHARGE);
 }
 
 /* core.py */
