@@ -75,6 +75,18 @@ class Resistance(Model):
     tau2_s: Positive
     activation_r0_k: NonNegative
     activation_rc_k: NonNegative
+    # A slow loss under load, by temp_c: a first-order lag of I / (|I| + sag_a), times this.
+    sag_v: list[Annotated[float, Field(ge=0, le=1)]] | None = None
+    sag_a: Positive | None = None
+    sag_tau_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> Resistance:
+        if self.sag_v:
+            _as_many(self.temp_c, sag_v=self.sag_v)
+            if not (self.sag_a and self.sag_tau_s):
+                raise ValueError("sag_a and sag_tau_s are valid beside sag_v")
+        return self
 
 
 class Thermal(Model):
@@ -98,7 +110,8 @@ class CellLimits(Model):
 class Accuracy(Model):
     """What the file leaves open: of OCV, and of voltage under load by temperature (mV RMS)."""
 
-    ocv_mv: Annotated[float, Field(gt=0, le=1000)]
+    ocv_mv: Annotated[float, Field(gt=0, le=1000)]  # `ocv.v` alone, rested, at any temperature
+    ocv_by_temp_mv: Annotated[float, Field(gt=0, le=1000)] | None = None  # with `ocv.off_v`
     temp_c: list[TempC] | None = None
     residual_mv: list[Annotated[float, Field(gt=0, le=1000)]] | None = None
 

@@ -56,6 +56,6 @@ def _told(r: Result, tell: Tell) -> None:
     )
     for temp_c in r.cell.r_temp_c:
         tell(
-            f"  {temp_c:4.0f} degC: {r.residual_mv(float(temp_c)):5.1f} mV RMS above SoC "
-            f"{CLIFF_SOC:g}, {r.usable_ah(float(temp_c))[0]:.3f} Ah usable"
+            f"  {temp_c:4.0f} degC: {r.residual_mv(float(temp_c)):5.1f} mV RMS under load above "
+            f"SoC {CLIFF_SOC:g}, {r.usable_ah(float(temp_c))[0]:.3f} Ah usable"
         )

@@ -1,21 +1,22 @@
 """R0 and two RC pairs over SoC and temperature, by least squares on pulses and drives.
 
 Once the time constants are chosen the voltage is linear in what is sought,
-    V - OCV(soc) = I R0(soc) + sum_k LP_k(I R_k(soc)) + d(soc),    LP_k: first-order lag tau_k
-(Plett, Battery Management Systems vol. 1, ch. 2.8, and d): one bounded linear problem a
-temperature, with hat functions over SoC. d is what OCV at that temperature and on that counter
-lies off the slow test's. In the cold it takes up a slow loss that hardly grows with the current;
-without it R came out for the currents of these files alone (LG HG2, drives not fitted: 20 to 40 mV
-RMS at 0 degC became 18 to 38, 41 to 110 at -10 degC became 29 to 66). Inside a file R follows the
-cell's own temperature by Arrhenius. Priors keep apart what the data does not: R and d change
-little from node to node, and where the cold ends its discharge early R over SoC has the
-reference's shape.
+    V - OCV(soc) = I R0(soc) + sum_k LP_k(I R_k(soc)) + d(soc) + LP(I / (|I| + a)) sag
+(LP_k: first-order lag tau_k; Plett, Battery Management Systems vol. 1, ch. 2.8, and the last two):
+one bounded linear problem a temperature, with hat functions over SoC. d is what OCV at that
+temperature and on that counter lies off the slow test's; rests weigh most for it. sag is a slow
+loss that hardly grows with the current: there is one in the cold. Without both R comes out for the
+currents of these files alone (LG HG2, a drive not fitted: at -10 degC 100 mV RMS became 54).
+Inside a file R and sag follow the cell's own temperature by Arrhenius. Priors keep apart what the
+data does not: R and d change little from node to node, and where the cold ends its discharge early
+R over SoC has the reference's shape.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,9 @@ STEP = 0.1  # prior: R's step from node to node, relative to what it starts from
 LEAST = 0.1  # no R falls below this fraction of the reference's, nor there of START_OHM_AH
 START_OHM_AH = 0.06
 D_V, D_STEP_V = 0.03, 0.006  # prior: d, and its step from node to node
+# A rest: its length, its current against the file's largest, how well OCV stands at its end.
+REST_S, REST_IDLE, REST_V = 1800.0, 0.002, 0.002
+SAG_S, SAG_PER_H = 600.0, 0.1  # its lag, and the current (of the capacity) that gives half of it
 START_K = np.array([2500.0, 3000.0])  # Ea/R of R0 and RC to begin with
 
 
@@ -101,6 +105,7 @@ class Group:
         )
         a, b = np.concatenate(columns), np.concatenate(rights)
         self.normal, self.right, self.square = a.T @ a, a.T @ b, float(b @ b)
+        self.rests = sum((_rests(x, ocv, a.shape[1]) for x in loads), start=Pull(0, 0))
         self.weight = float(sum(np.sum(w**2) for w in weights))
 
     def solve(self, taus_s: tuple[float, float], scale: Array) -> Solved:
@@ -109,27 +114,31 @@ class Group:
 
         n, lags = len(R_SOC), (*TAU1_S, *TAU2_S)
         parts = [0, *(1 + lags.index(t) for t in taus_s)]
-        rest = np.arange(n * (1 + len(lags)), len(self.normal))  # d
+        rest = np.arange(n * (1 + len(lags)), len(self.normal))  # d, sag
         at = np.concatenate([*(np.arange(n) + n * k for k in parts), rest])
         units = np.concatenate([scale.ravel(), np.full(len(rest), D_V)])
         normal = self.normal[np.ix_(at, at)] * np.outer(units, units)
         right = self.right[at] * units
-        prior = _prior()
-        upper = np.linalg.cholesky(normal + prior + 1e-9 * np.eye(len(prior))).T
+        rests = self.rests.normal[np.ix_(at, at)] * np.outer(units, units)
+        rests += _prior() + 1e-9 * np.eye(len(units))
+        upper = np.linalg.cholesky(normal + rests).T
+        pull = right + self.rests.right[at] * units
         least = np.full(len(units), -np.inf)
         least[: 3 * n] = LEAST
-        x = lsq_linear(upper, np.linalg.solve(upper.T, right), (least, np.inf)).x
+        least[-1] = 0.0
+        x = lsq_linear(upper, np.linalg.solve(upper.T, pull), (least, np.inf)).x
         error = float(x @ normal @ x - 2 * right @ x + self.square) / self.weight
         x = x * units
-        return Solved(x[: 3 * n].reshape(3, n), x[3 * n :], error)
+        return Solved(x[: 3 * n].reshape(3, n), x[3 * n : -1], float(x[-1]), error)
 
 
 @dataclass(frozen=True)
 class Solved:
-    """One temperature: R0, R1, R2 over R_SOC, d over D_SOC; mean square over SIGMA_V."""
+    """One temperature: R0, R1, R2 over R_SOC, d over D_SOC, sag; mean square over SIGMA_V."""
 
     r_ohm: Array
     d_v: Array
+    sag_v: float
     error: float
 
 
@@ -140,10 +149,48 @@ def _prior() -> Array:
     r = steps(len(R_SOC)) / STEP
     d = steps(len(D_SOC)) * D_V / D_STEP_V
     n, m = 3 * len(R_SOC), len(D_SOC)
-    whole = np.zeros((n + m,) * 2)
+    whole = np.zeros((n + m + 1,) * 2)
     whole[:n, :n] = np.kron(np.eye(3), r.T @ r)
-    whole[n:, n:] = d.T @ d + np.eye(m)
+    whole[n:-1, n:-1] = d.T @ d + np.eye(m)
     return whole
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Normal equations of rows that say something of d alone."""
+
+    normal: Any
+    right: Any
+
+    def __add__(self, other: Pull) -> Pull:
+        return Pull(self.normal + other.normal, self.right + other.right)
+
+
+def _rests(x: Load, ocv: Ocv, columns: int) -> Pull:
+    """At the end of a rest OCV stands at the terminals."""
+    a = np.zeros((0, columns))
+    b = np.zeros(0)
+    if ends := rest_ends(x):
+        soc, r = x.soc[ends], x.record
+        a = np.zeros((len(ends), columns))
+        a[:, -1 - len(D_SOC) : -1] = hats(soc, D_SOC)
+        branch = branch_of(x.soc, ocv.gap_soc, x.start_branch)[ends]
+        b = r.v[ends] - ocv.at(soc, r.temp_c[ends], branch)
+    return Pull(a.T @ a / REST_V**2, a.T @ b / REST_V**2)
+
+
+def rest_ends(x: Load) -> list[int]:
+    """Last rows of rests of half an hour or more, without a gap, after a discharge."""
+    r = x.record
+    idle = (np.abs(r.last_a) < REST_IDLE * np.abs(r.last_a).max()) & (
+        np.diff(r.t_s, prepend=r.t_s[0]) < GAP_S
+    )
+    edges = np.flatnonzero(np.diff(idle.astype(int), prepend=0, append=0)).reshape(-1, 2)
+    return [
+        b - 1
+        for a, b in edges.tolist()
+        if a and r.t_s[b - 1] - r.t_s[a] > REST_S and x.soc[a] < x.soc[0]
+    ]
 
 
 def _columns(
@@ -163,18 +210,21 @@ def _columns(
     h = hats(x.soc, R_SOC)
     drive = h * (r.mean_a * rc_scale)[:, None]
     lags = [lag(drive, dt_s, tau_s) for tau_s in (*TAU1_S, *TAU2_S)]
-    a = np.hstack([h * (r.last_a * r0_scale)[:, None], *lags, hats(x.soc, D_SOC)])
+    share = r.mean_a / (np.abs(r.mean_a) + SAG_PER_H * ocv.capacity_ah)
+    sag = lag((share * rc_scale)[:, None], dt_s, SAG_S)
+    a = np.hstack([h * (r.last_a * r0_scale)[:, None], *lags, hats(x.soc, D_SOC), sag])
     over_v = r.v - ocv.at(x.soc, r.temp_c, branch)
     return a * weight[:, None], over_v * weight, weight * SIGMA_V
 
 
 @dataclass(frozen=True)
 class Fit:
-    """All temperatures: R of shape (3, temperatures, nodes), d over D_SOC."""
+    """All temperatures: R of shape (3, temperatures, nodes), d over D_SOC, sag."""
 
     temp_c: Array
     r_ohm: Array
     d_v: Array
+    sag_v: Array
     tau_s: tuple[float, float]
     activation_k: Array  # R0, RC
     cost: float  # compares time constants
@@ -184,9 +234,14 @@ class Fit:
         """Index of the temperature nearest 25 degC."""
         return int(np.argmin(np.abs(self.temp_c - REFERENCE_C)))
 
-    def total_ohm(self) -> Array:
-        """R0 + R1 + R2 over ocv.SOC at the reference."""
-        return np.interp(SOC, R_SOC, self.r_ohm[:, self.reference].sum(0))
+    def total_ohm(self, at_c: float) -> Array:
+        """R0 + R1 + R2 over ocv.SOC at a temperature, in a straight line between those fitted."""
+        total = [np.interp(at_c, self.temp_c, column) for column in self.r_ohm.sum(0).T]
+        return np.interp(SOC, R_SOC, total)
+
+    def d_at(self, at_c: float) -> Array:
+        """d over D_SOC at a temperature, the same way."""
+        return np.array([np.interp(at_c, self.temp_c, column) for column in self.d_v.T])
 
 
 def fit_all(
@@ -217,7 +272,8 @@ def fit_all(
             r = np.stack([x.r_ohm for x in solved], axis=1)
             d = np.stack([x.d_v for x in solved])
             law = fit_activation(rows_c, r)
-            best = Fit(np.array(rows_c), r, d, pair, law, cost)
+            sag = np.array([x.sag_v for x in solved])
+            best = Fit(np.array(rows_c), r, d, sag, pair, law, cost)
     assert best
     return best
 

@@ -24,7 +24,8 @@ from solidbms.schema import BadInput, shown
 Array = NDArray[np.float64]
 Tell = Callable[[str], None]
 
-CLIFF_SOC = 0.1
+CLIFF_SOC, LOADED_PER_H = 0.1, 0.05
+LEAST_SAG_V = 0.0005  # less is none
 POOR_MV = 40.0  # at the reference; measured cells come out at 4 to 12
 
 
@@ -46,8 +47,9 @@ class Result:
     notes: Notes
 
     def residual_mv(self, row_c: float) -> float:
-        """RMS at a temperature over all loads, above the SoC where OCV falls off a cliff."""
-        return rms_mv(self.cell, [x for x in self.loads if x.record.row_c == row_c], CLIFF_SOC)
+        """RMS at a temperature while current flows, above where OCV falls off a cliff."""
+        loads = [x for x in self.loads if x.record.row_c == row_c]
+        return rms_mv(self.cell, loads, CLIFF_SOC, LOADED_PER_H)
 
     def usable_ah(self, row_c: float) -> tuple[float, str]:
         """Most charge that one discharge from full took at a temperature, and in which file."""
@@ -99,7 +101,7 @@ def _fitted(
     loads = _loads(data.loads, first)
     tell("fitting: time constants")
     fit = fits.fit_all(loads, first, fits.START_K)
-    ocv = ocvs.with_drop(first, branches, fit.total_ohm())
+    ocv = ocvs.with_drop(first, branches, fit.total_ohm(first.at_c))
     if ocv.half_gap_v.any():
         tell("fitting: hysteresis")
         tries = [
@@ -110,7 +112,7 @@ def _fitted(
     tell("fitting: resistances")
     loads = _loads(data.loads, ocv)
     fit = fits.fit_all(loads, ocv, fit.activation_k, fit.tau_s)
-    last = ocvs.with_drop(first, branches, fit.total_ohm())
+    last = ocvs.with_drop(first, branches, fit.total_ohm(first.at_c))
     return replace(last, gap_soc=ocv.gap_soc), fit, loads
 
 
@@ -160,6 +162,9 @@ def _result(
         r_ohm=fit.r_ohm,
         tau_s=fit.tau_s,
         activation_k=fit.activation_k[[0, 1, 1]],
+        sag_v=np.where(fit.sag_v > LEAST_SAG_V, fit.sag_v, 0.0),
+        sag_a=round(fits.SAG_PER_H * final.capacity_ah, 3),
+        sag_tau_s=fits.SAG_S,
         heat_capacity_j_per_k=1.0,
         to_ambient_w_per_k=1.0,
     )

@@ -45,7 +45,8 @@ class Branches:
 
 @dataclass(frozen=True)
 class Ocv:
-    """OCV at 25 degC over SOC: middle, half distance of the branches, change with temperature."""
+    """OCV over SOC at the slow test's temperature: middle, half distance of the branches, and its
+    change with temperature."""
 
     capacity_ah: float
     v: Array
@@ -57,7 +58,7 @@ class Ocv:
     def at(self, soc: Array, temp_c: Array, branch: Array) -> Array:
         """OCV in V of each row."""
         v = np.interp(soc, SOC, self.v) + branch * np.interp(soc, SOC, self.half_gap_v)
-        return v + np.interp(soc, SOC, self.v_per_k) * (temp_c - REFERENCE_C)
+        return v + np.interp(soc, SOC, self.v_per_k) * (temp_c - self.at_c)
 
 
 def branch_of(soc: Array, gap_soc: float, start: float) -> Array:

@@ -51,7 +51,8 @@ def _residuals(r: Result) -> str:
         f"<td>{r.usable_ah(float(t))[0]:.3f}</td></tr>"
         for t in r.cell.r_temp_c
     )
-    head = f"<th>degC</th><th>fit, mV RMS above SoC {CLIFF_SOC:g}</th><th>usable, Ah</th>"
+    fit = f"fit, mV RMS under load above SoC {CLIFF_SOC:g}"
+    head = f"<th>degC</th><th>{fit}</th><th>usable, Ah</th>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     tau1_s, tau2_s = r.fit.tau_s
     return f"<p>{r.cell.capacity_ah:.3f} Ah, time constants {tau1_s:g} and {tau2_s:g} s</p>{table}"

@@ -17,6 +17,7 @@ from solidbms.schema import BadInput, CellLimits
 Array = NDArray[np.float64]
 
 OCV_MV = 10.0  # at least, where no rest tells
+STEEP_SOC = 0.2  # below, volts say little of OCV and a lot of SoC
 NO_LIMITS = (
     "NOT KNOWN. Placeholders, from what the files show: put in the maker's numbers before this "
     "cell is used, charge limits first of all."
@@ -83,11 +84,8 @@ def _ocv(r: Result) -> str:
         f"mean of slow discharge and charge, the charge ({b.back_ah:.3f} Ah) scaled to its own "
         "length"
     )  # fmt: skip
-    moved = r.fit.d_v[r.fit.reference]
-    about += (
-        f", moved by what the loads showed at {r.fit.temp_c[r.fit.reference]:g} degC "
-        f"({1e3 * moved.min():.0f} to {1e3 * moved.max():.0f} mV)."
-    )
+    moved_mv = 1e3 * r.fit.d_at(r.ocv.at_c)
+    about += f", moved by what the loads showed ({moved_mv.min():.0f} to {moved_mv.max():.0f} mV)."
     lines = [_remark(about)]
     if c.hysteresis_v.any():
         lines.append(_remark(
@@ -100,9 +98,8 @@ def _ocv(r: Result) -> str:
                   f"hysteresis_soc = {c.hysteresis_soc:g}"]  # fmt: skip
     if len(c.r_temp_c) > 1:
         lines += [
-            _remark("What OCV lies above that at resistance.temp_c, on this counter and while "
-                    "loads go on. In the cold it holds a slow loss that an hour's rest gives "
-                    "back." + _rests_off(r)),
+            _remark("What OCV lies above that at resistance.temp_c, on this counter."
+                    + _rests_off(r)),
             f"off_v = {_list(c.ocv_off_v, 4)}",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -138,9 +135,17 @@ def _resistance(r: Result) -> str:
         source = "assumed: one temperature tells no law"
     lines += [
         _key(f"activation_r0_k = {c.activation_k[0]:.0f}", source),
-        _key(f"activation_rc_k = {c.activation_k[1]:.0f}", "the same for R1 + R2") + "\n",
+        _key(f"activation_rc_k = {c.activation_k[1]:.0f}", "the same for R1 + R2"),
     ]
-    return "\n".join(lines)
+    if c.sag_v.any():
+        lines += [
+            _remark("A slow loss under load that hardly grows with the current, and that a rest "
+                    "gives back; current and lag are set, not fitted."),
+            f"sag_v = {_list(c.sag_v, 4)}",
+            f"sag_a = {c.sag_a:g}",
+            f"sag_tau_s = {c.sag_tau_s:g}",
+        ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def _thermal(r: Result) -> str:
@@ -196,31 +201,42 @@ def _shown(r: Result) -> CellLimits:
 
 
 def _accuracy(r: Result) -> str:
-    c, k = r.cell, r.fit.reference
-    row_c = c.r_temp_c[k]
-    off_mv = [
-        1e3 * abs(x.v - float(c.ocv_v(x.soc, row_c, x.way)))
-        for x in r.rests
-        if x.row_c == row_c and x.soc > CLIFF_SOC / 2
-    ]
-    if off_mv:
-        ocv_mv, about = 1.1 * max(off_mv), f"the furthest of {len(off_mv)} rests, and a tenth"
-    else:
-        ocv_mv = max(OCV_MV, 2 * r.residual_mv(float(row_c)))
-        about = "no rest of half an hour to tell: twice the residual"
-    if c.hysteresis_v.any():
-        inner = (c.ocv_soc > CLIFF_SOC) & (c.ocv_soc < 1 - CLIFF_SOC)
-        ocv_mv += 1e3 * float(c.hysteresis_v[inner].max())
-        about += "; and either branch"
+    c = r.cell
+    ocv_mv, by_temp_mv, about = _ocv_error_mv(r)
     residual = np.array([max(r.residual_mv(float(t)), 0.1) for t in c.r_temp_c])
-    return "\n".join([
-        "[accuracy]",
-        _key(f"ocv_mv = {math.ceil(ocv_mv)}", about),
-        _remark(f"Voltage of this file against the files it was made from, RMS over time above "
-                f"SoC {CLIFF_SOC:g}. Other loads come out worse: keep a drive back to see."),
+    lines = ["[accuracy]", _key(f"ocv_mv = {ocv_mv}", about)]
+    if len(c.r_temp_c) > 1:
+        lines.append(_key(f"ocv_by_temp_mv = {by_temp_mv}", "the same, off_v added"))
+    lines += [
+        _remark(f"Voltage of this file against the files it was made from, RMS while current "
+                f"flows above SoC {CLIFF_SOC:g}. Other loads come out worse: keep a drive back to "
+                "see."),
         f"temp_c = {_list(c.r_temp_c, 0)}",
         f"residual_mv = {_list(residual, 1)}\n",
-    ])  # fmt: skip
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _ocv_error_mv(r: Result) -> tuple[int, int, str]:
+    """How far a rested cell may be from OCV at 25 degC, and from OCV at its temperature."""
+    c = r.cell
+    gap = 0.0
+    if c.hysteresis_v.any():
+        inner = (c.ocv_soc > CLIFF_SOC) & (c.ocv_soc < 1 - CLIFF_SOC)
+        gap = float(c.hysteresis_v[inner].max())
+    told = [x for x in r.rests if x.soc > STEEP_SOC]
+    if told:
+        plain = max(abs(x.v - float(c.ocv_v(x.soc, r.ocv.at_c, x.way))) for x in told)
+        by_temp = max(abs(x.v - float(c.ocv_v(x.soc, x.row_c, x.way))) for x in told)
+        plain, by_temp = 1.1 * plain, 1.1 * by_temp
+        about = f"the furthest of {len(told)} rests above SoC {STEEP_SOC:g}, and a tenth"
+    else:
+        by_temp = max(OCV_MV, 2 * r.residual_mv(float(c.r_temp_c[r.fit.reference]))) / 1e3
+        plain = by_temp + float(np.abs(c.ocv_off_v[:, c.ocv_soc > STEEP_SOC]).max())
+        about = "no rest of half an hour to tell: twice the residual, and off_v"
+    if gap:
+        about += "; either branch"
+    return math.ceil(1e3 * (plain + gap)), math.ceil(1e3 * (by_temp + gap)), about
 
 
 def _key(text: str, remark: str) -> str:

@@ -3,9 +3,11 @@
 Thevenin equivalent circuit (Plett, Battery Management Systems vol. 1, ch. 2) with lumped heat.
 Charge current is positive. Hysteresis of OCV is the play of one element: the cell rests on its
 charge or its discharge branch, and charge carries it from one to the other in a straight line that
-may turn anywhere. (Fitted to a measured LFP cell under a drive cycle, 25 degC: 1.5 to 2.5 mV left,
-where the exponential of Plett's one-state model drifts off the branch and leaves 15.) Reversible
-(entropic) heat and the heat of hysteresis are left out.
+may turn anywhere. (Fitted to a measured LFP cell under a drive cycle, 25 degC: 3.4 mV left, where
+the exponential of Plett's one-state model drifts off the branch and leaves 15.) A cell in the cold
+may lose a voltage under load that hardly grows with the current, and slowly: a third lag, of
+I / (|I| + a) instead of I, moves OCV by it (`sag`). Reversible (entropic) heat and the heat of
+both are left out.
 
 Time goes in stretches of constant current (`hold`, `volts`, `advance`). Within one every parameter
 is linear in time, so the voltages at all of its steps are one matrix product: 20 steps of 14 cells
@@ -30,6 +32,7 @@ __all__ = ["KELVIN", "REFERENCE_C", "Array", "CellData", "Cells", "load_cell"]
 LOOK_K = 0.1
 STRETCH_V = 0.01
 PIECE_S = 1.0
+SAG_PIECES = 60  # a stretch is so much shorter than the sag's time constant: its rate stays
 CACHE = 256
 
 # Bound once and called with the output by position.
@@ -81,8 +84,9 @@ class Cells:
     """`packs` packs of `cells` cells in series. Every state has shape (packs, cells).
 
     State: `soc` (0 to 1), `v1_v`, `v2_v` (RC pairs), `temp_c`, `branch` (of hysteresis, -1
-    discharged to 1 charged). Spread: `capacity_ah`, `r_scale` (3, packs, cells; R0, R1, R2).
-    All may be written to in place between stretches; call `refresh()` afterwards.
+    discharged to 1 charged), `sag` (-1 to 1, the same way). Spread: `capacity_ah`, `r_scale` (3,
+    packs, cells; R0, R1, R2). All may be written to in place between stretches; call `refresh()`
+    afterwards.
     """
 
     def __init__(
@@ -99,7 +103,7 @@ class Cells:
         self.soc, self.temp_c = self._at
         self.soc[...] = soc
         self.temp_c[...] = temp_c
-        self.branch = np.zeros(shape)
+        self.branch, self.sag = np.zeros((2, *shape))
         self.capacity_ah = np.full(shape, cell.capacity_ah)
         self.r_scale = np.ones((3, *shape))
         self._tables = Tables(cell)
@@ -119,6 +123,8 @@ class Cells:
         self._ocv_soc, self._ocv_k, self._ocv_branch = np.zeros((3, *shape))
         self._middle, self._half = np.zeros((2, 2, *shape))
         self._stale = False
+        self._sags = bool(cell.sag_v.any())
+        self._sag_v, self._sag_rate = np.zeros((2, *shape))
         self._bent = cell.has_hysteresis or bool(cell.ocv_off_v.any())
         # the stretch: current thrice, heat from elsewhere; temperatures beside all heat
         self._i = np.zeros((3, *shape))
@@ -189,6 +195,10 @@ class Cells:
         steps = self._until_edge(dt_s, steps)
         if self._bent:
             steps = self._until_branch(dt_s, steps)
+        if self._sags:
+            steps = min(steps, max(1, int(self.cell.sag_tau_s / SAG_PIECES / dt_s)))
+            share = self._i_0 / (np.abs(self._i_0) + self.cell.sag_a)
+            self._sag_rate[...] = (share - self.sag) * (1 / self.cell.sag_tau_s)
         mul(self._r, self._i, self._ri)
         self._outside_w[...] = ambient_c * self.cell.to_ambient_w_per_k + heat_w
         if ripple_a2:
@@ -226,6 +236,10 @@ class Cells:
             turned = self._branch_rate * t_s
             self._ocv_v += self._ocv_k * warmed_k + self._ocv_branch * turned
             np.clip(self.branch + turned, -1.0, 1.0, self.branch)
+        if self._sags:
+            sagged = self._sag_rate * t_s
+            self.sag += sagged
+            self._ocv_v += self._sag_v * sagged
         off = np.abs(self._at - self._middle)
         self._stale = bool(most(sub(off, self._half, off), None) > 0)
 
@@ -256,6 +270,8 @@ class Cells:
         mul(self._ocv_soc, self._rate, self._ocv_rate)
         if self._bent:
             self._ocv_rate += self._ocv_k * change_k[1] + self._ocv_branch * self._branch_rate
+        if self._sags:
+            self._ocv_rate += self._sag_v * self._sag_rate
 
     def _until_branch(self, dt_s: float, steps: int) -> int:
         """Steps, one or more, until the first cell is on its branch."""
@@ -312,6 +328,9 @@ class Cells:
         self._r_k *= self.r_scale
         self._ocv_branch[...] = value[4]
         self._ocv_v[...] = value[0] + value[4] * self.branch
+        if self._sags:
+            self._sag_v[...] = self.cell.sag_at_v(self.temp_c)
+            self._ocv_v += self.sag * self._sag_v
         self._ocv_soc[...] = slope[0] + slope[4] * self.branch
         self._draw_box(k)
         self._stale = False

@@ -41,6 +41,10 @@ class CellData:
     hysteresis_v: Array = field(default_factory=lambda: np.zeros(1))
     hysteresis_soc: float = 1.0
     ocv_off_v: Array = field(default_factory=lambda: np.zeros((1, 1)))
+    # by r_temp_c, the slow loss under load; the current that gives half of it; how it builds up
+    sag_v: Array = field(default_factory=lambda: np.zeros(1))
+    sag_a: float = 1.0
+    sag_tau_s: float = 1.0
     chemistry: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
     accuracy: Mapping[str, float] = field(default_factory=dict)
@@ -68,6 +72,11 @@ class CellData:
     def has_hysteresis(self) -> bool:
         """Whether OCV depends on the way the cell came."""
         return bool(self.hysteresis_v.any())
+
+    def sag_at_v(self, temp_c: ArrayLike) -> Array:
+        """The whole slow loss at a temperature, as far as R's table goes."""
+        sag_v = np.zeros_like(self.r_temp_c) + self.sag_v
+        return np.interp(np.asarray(temp_c, float), self.r_temp_c, sag_v)
 
     def resistance_ohm(self, soc: ArrayLike, temp_c: ArrayLike) -> Array:
         """R0, R1, R2 of shape (3, ...): bilinear in the table, held beyond its SoC ends,
@@ -102,6 +111,9 @@ def load_cell(source: str | PathLike[str] | Mapping[str, Any]) -> CellData:
         hysteresis_v=np.array(ocv.get("hysteresis_v") or np.zeros(len(ocv["soc"]))),
         hysteresis_soc=ocv.get("hysteresis_soc") or 1.0,
         ocv_off_v=np.array(ocv.get("off_v") or [[0.0]], float),
+        sag_v=np.array(r.get("sag_v") or [0.0], float),
+        sag_a=float(r.get("sag_a") or 1.0),
+        sag_tau_s=float(r.get("sag_tau_s") or 1.0),
         r_soc=np.array(r["soc"], float),
         r_temp_c=np.array(r["temp_c"], float),
         r_ohm=np.array([r["r0_ohm"], r["r1_ohm"], r["r2_ohm"]], float),

@@ -35,7 +35,8 @@ def exact_v(cell: CellData, plant: Cells, current_a: float) -> np.ndarray:
     """Terminal voltage with the parameters looked up in the tables at the present state."""
     r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0] * plant.r_scale[0]
     ocv_v = cell.ocv_v(plant.soc, plant.temp_c, plant.branch)
-    return ocv_v + r0 * current_a + plant.v1_v + plant.v2_v
+    sag_v = plant.sag * cell.sag_at_v(plant.temp_c)
+    return ocv_v + r0 * current_a + plant.v1_v + plant.v2_v + sag_v
 
 
 steps = st.lists(
@@ -228,7 +229,8 @@ def test_the_tables_mean_what_they_say() -> None:
     inverse_k = 1 / (top_c + 20 + KELVIN) - 1 / (top_c + KELVIN)
     np.testing.assert_allclose(beyond, end * np.exp(cell.activation_k * inverse_k))
     plant = Cells(cell, 1, 5, soc=[[-0.02, 0.0125, 0.5, 0.993, 1.03]], temp_c=-27.0)
-    np.testing.assert_allclose(plant.ocv_v, cell.ocv_v(plant.soc), rtol=0, atol=1e-12)
+    expected_v = cell.ocv_v(plant.soc, plant.temp_c)
+    np.testing.assert_allclose(plant.ocv_v, expected_v, rtol=0, atol=1e-12)
     r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0]
     np.testing.assert_allclose(plant.r_ohm[0], r0, rtol=1e-12)
 
@@ -273,3 +275,26 @@ def test_ocv_follows_temperature_as_far_as_the_table_of_r() -> None:
     plant = Cells(cell, 1, 3, soc=soc, temp_c=[[15.0, 45.0, 70.0]])
     expected_v = [v + cold_v / 2, v + hot_v, v + hot_v]
     np.testing.assert_allclose(plant.ocv_v[0], expected_v, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("dt_s", [0.25, 30.0])
+def test_sag_is_a_lag_that_hardly_knows_the_current(dt_s: float) -> None:
+    """50 mV at 15 degC, half of it at 0.2 A, 600 s: under load, growing load, and at rest."""
+    sag = {"temp_c": [10.0, 20.0], "sag_v": [0.06, 0.04], "sag_a": 0.2, "sag_tau_s": 600.0}
+    two = {f"r{k}_ohm": [[0.01, 0.01]] * 2 for k in range(3)}
+    flat = {"soc": [0.0, 1.0], "tau1_s": 2.0, "tau2_s": 50.0}
+    law = {"activation_r0_k": 0.0, "activation_rc_k": 0.0}
+    cell = load_cell({
+        "name": "sags", "capacity": {"ah": 500.0}, "ocv": {"soc": [0.0, 1.0], "v": [3.0, 4.0]},
+        "resistance": flat | two | law | sag,
+        "thermal": {"heat_capacity_j_per_k": 1e9, "to_ambient_w_per_k": 0.1},
+    })  # fmt: skip
+    plant = Cells(cell, soc=0.5, temp_c=15.0)
+    share = 0.0
+    for current_a, until_s in ((-1.0, 600.0), (-19.8, 1200.0), (0.0, 900.0)):
+        for _ in range(int(until_s / dt_s)):
+            plant.step(current_a, dt_s, 15.0)
+        target = current_a / (abs(current_a) + 0.2)
+        share = target + (share - target) * np.exp(-until_s / 600)
+        sagged_v = float((plant.ocv_v - cell.ocv_v(plant.soc))[0, 0])
+        assert sagged_v == pytest.approx(0.05 * share, abs=2e-4)
