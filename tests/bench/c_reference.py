@@ -11,14 +11,16 @@ import struct
 import subprocess
 import tempfile
 from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from types import ModuleType
 from typing import NamedTuple
 
-from bench.work import Work, core_of, state_names, states_of, table
+from bench.work import SLACK, Work, core_of, state_names, states_of
 from bms.core import fixed, frame, plausible, protect, rules, switch
 from bms.core import pack as layout
+from bms.core.core import Core
 from rp2040py.rp2040 import RP2040
 
 SOURCES = Path(__file__).parent / "c"
@@ -104,25 +106,39 @@ def declared(w: Work) -> str:
         "FRAME_WORDS": len(core.frame.v),
         "SIGNAL_WORDS": len(core.plausible.v),
         "SWITCH_WORDS": len(core.switch.v),
+        "SLACK_WORDS": len(SLACK),
     }
     for prefix, module in _MODULES.items():
         numbers |= {f"{prefix}_{name}": value for name, value in _constants(module)}
     numbers |= {f"PACK_{name.upper()}": getattr(pack, name) for name in layout.FIELDS}
     lines = [f"#define {name} ({value})" for name, value in numbers.items()]
-    lines += ["", "static const Row rows[ROWS] = {"]
-    with table(w.rules):
-        rows = list(enumerate(rules.ROWS))
-    for r, row in rows:
-        side = row[rules.SIDE]
-        limit, release, delay_ms, shed_ms = pack.rule(r)
-        lines.append(
-            f"    {{.limit = {limit * side}, .release = {release * side}, "
-            f".delay_ms = {delay_ms}, .shed_ms = {shed_ms}, .signal = {row[rules.SIGNAL]}, "
-            f".side = {side}, .level = {row[rules.LEVEL]}, .path = {row[rules.PATH]}, "
-            f".recovery = {row[rules.RECOVERY]}, .when = {row[rules.WHEN]}, "
-            f".untrusted = {row[rules.UNTRUSTED]}, .shed = {row[rules.SHED]}}},"
-        )
+    lines += [
+        f"#define FIRST_SIGNALS {_braces(core.plausible.v)}",
+        f"#define FIRST_GATES {_braces(core.switch.v)}",
+        f"static const uint8_t slack[SLACK_WORDS] = {_braces(SLACK)};",
+        "",
+        "static const Row rows[ROWS] = {",
+    ]
+    for _, row in sorted(_rows(core)):
+        lines.append("    {" + ", ".join(f".{name} = {x}" for name, x in row.items()) + "},")
     return "\n".join([*lines, "};", ""])
+
+
+def _rows(core: Core) -> Iterator[tuple[int, dict[str, int]]]:
+    """Yield (place, columns) of every row as `Protect` has it."""
+    for signal, _, _, bit, group in core.rules.groups:
+        for k, limit, (side, release, delay_ms, shed_ms, row) in group:
+            yield k, {
+                "limit": limit, "release": release, "delay_ms": delay_ms, "shed_ms": shed_ms,
+                "signal": signal, "bit": bit.bit_length() - 1, "side": side,
+                "level": row[rules.LEVEL], "path": row[rules.PATH],
+                "recovery": row[rules.RECOVERY], "when": row[rules.WHEN],
+                "untrusted": row[rules.UNTRUSTED], "shed": row[rules.SHED],
+            }  # fmt: skip
+
+
+def _braces(values: Iterable[int]) -> str:
+    return "{" + ", ".join(map(str, values)) + "}"
 
 
 def _constants(module: ModuleType) -> list[tuple[str, int]]:
@@ -146,11 +162,14 @@ def run_emulated(binary: Path, w: Work) -> tuple[list[int], list[array[int]]]:
     core, ram = chip.core, chip.sram
     ram[: len(image)] = image
     at = place - _RAM
-    frame_end = at + 4 * len(w.frames[0])
+    size = len(w.frames[0]) - len(SLACK)
+    frame_end = at + 4 * size
     end = frame_end + 4 * len(state_names(w))
     cycles, states = [], []
     for f in w.frames:
-        ram[at:frame_end] = f.tobytes()
+        ram[at:frame_end] = f[:size].tobytes()
+        for k, s in enumerate(SLACK):
+            struct.pack_into("<i", ram, frame_end + 4 * s, f[size + k])
         core.sp, core.lr, core.pc = stack, _RETURN | 1, entry & ~1
         began = core.cycles
         while core.pc != _RETURN:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.c_reference import Cycles, summary
-from bench.work import Work
+from bench.work import SLACK, Work
 from bms.links import framing as L
 from solidbms.emu.pico import CYCLE_NS, Pico
 from solidbms.emu.wired import Wired
@@ -33,18 +33,26 @@ import sys
 sys.path.insert(0, "slots/a")
 {prelude}
 import gc
+from array import array
 from micropython import heap_lock, heap_unlock
 from machine import Pin
 from bms.core.core import Core
 from bms.core.pack import Pack
 mark = Pin({mark}, Pin.OUT, value=0)
 core = Core(Pack(open("work.bin", "rb").read()))
-def go(protect, frame, frames):
+slack = {slack}
+def go(protect, frame, signals, frames):
     for _ in range({marks}):
         mark.on()
         mark.off()
+    size = len(frame)
+    words = array("i", [0] * (size + len(slack)))
     n = 0
-    while frames.readinto(frame):
+    while frames.readinto(words):
+        for k in range(size):
+            frame[k] = words[k]
+        for k in range(len(slack)):
+            signals[slack[k]] = words[size + k]
         heap_lock()
         mark.on()
         protect()
@@ -53,7 +61,7 @@ def go(protect, frame, frames):
         n += 1
         if n % 50 == 0:
             gc.collect()
-go(core.protect, core.frame.v, open("frames.bin", "rb"))
+go(core.protect, core.frame.v, core.plausible.v, open("frames.bin", "rb"))
 print("end")
 """
 
@@ -130,7 +138,7 @@ class Costs(NamedTuple):
 
 def frame_to_gates(uf2: Path, w: Work) -> Cycles:
     """Return what MicroPython takes for a work, as the image builder compiles it."""
-    main = _FRAMES.format(prelude=w.prelude, mark=_MARK, marks=_MARKS)
+    main = _FRAMES.format(prelude=w.prelude, mark=_MARK, marks=_MARKS, slack=SLACK)
     files = board_files(BOARD, w.blob) | {
         "main.py": main.encode(),
         "work.bin": w.blob,

@@ -1,12 +1,10 @@
-/* See core.h. In the order of the Python modules: plausible, protect, switch, core. The Python
-   `Switch` also mends a latch that lost a bit, which no Frame can do. */
+/* See core.h. In the order of the Python modules: plausible, protect, switch, core. */
 
 #include <stdbool.h>
 
 #include "core.h"
 
-Core core;
-static bool burn; /* Protect.burn: a row says that the fuse must blow */
+Core core = {.signal = FIRST_SIGNALS, .gates = FIRST_GATES};
 
 static int32_t smaller(int32_t a, int32_t b)
 {
@@ -30,11 +28,6 @@ static int32_t ticks_diff(int32_t a_ms, int32_t b_ms)
 static int32_t step_time(int32_t *v, int32_t t_ms, int32_t period_ms)
 {
     int32_t dt = v[P__STARTED] ? ticks_diff(t_ms, v[P__LAST_MS]) : period_ms;
-    if (!v[P__STARTED]) { /* what the constructors of the Python classes do */
-        v[P_FE_LOST_MS] = -P__START_MS;
-        v[P_HOT_MDEGC] = -P__TEMP_MAX_MDEGC;
-        core.gates[W_KEPT] = -1;
-    }
     v[P__STARTED] = 1;
     v[P__LAST_MS] = t_ms;
     v[P_OVERRUN_MS] = clamp(dt - period_ms, 0, P_LOST_MAX_MS);
@@ -92,7 +85,7 @@ static void steady(int32_t *v, int32_t resets, bool fresh, int32_t dt)
     v[P_FE_UNSTEADY_MS] = clamp(unsteady, 0, P_LOST_MAX_MS);
 }
 
-static bool sane_temp(int32_t x)
+static bool sane_mdegc(int32_t x)
 {
     return -P__TEMP_MAX_MDEGC < x && x < P__TEMP_MAX_MDEGC;
 }
@@ -101,16 +94,16 @@ static int32_t beside(int32_t *v, const int32_t *f)
 {
     int32_t trust = P__FET | P__BOARD;
     if (PACK_HAS_FET) {
-        if (f[F_FLAGS] & F_FET_TEMP_OK && sane_temp(f[F_FET_MDEGC]))
+        if (f[F_FLAGS] & F_FET_TEMP_OK && sane_mdegc(f[F_FET_MDEGC]))
             v[P_FET_MDEGC] = f[F_FET_MDEGC];
         else
-            trust = P__BOARD;
+            trust &= ~P__FET;
     }
     if (PACK_HAS_BOARD) {
-        if (f[F_FLAGS] & F_BOARD_TEMP_OK && sane_temp(f[F_BOARD_MDEGC]))
+        if (f[F_FLAGS] & F_BOARD_TEMP_OK && sane_mdegc(f[F_BOARD_MDEGC]))
             v[P_BOARD_MDEGC] = f[F_BOARD_MDEGC];
         else
-            trust &= P__FET;
+            trust &= ~P__BOARD;
     }
     return trust;
 }
@@ -136,16 +129,11 @@ static void plausible(int32_t *v, const int32_t *f, int32_t period_ms)
     if (temperatures(v, f))
         trust |= P__TEMP;
     trust |= beside(v, f);
-    if ((trust & P__EVERY_TEMP) == P__EVERY_TEMP) {
+    if ((trust & P__EVERY_TEMP) == P__EVERY_TEMP)
         v[P_TEMP_LOST_MS] = 0;
-    } else {
+    else
         v[P_TEMP_LOST_MS] = smaller(v[P_TEMP_LOST_MS] + dt, P_LOST_MAX_MS);
-    }
-    if (fresh) {
-        v[P_FE_LOST_MS] = 0;
-    } else {
-        v[P_FE_LOST_MS] = smaller(v[P_FE_LOST_MS] + dt, P_LOST_MAX_MS);
-    }
+    v[P_FE_LOST_MS] = fresh ? 0 : smaller(v[P_FE_LOST_MS] + dt, P_LOST_MAX_MS);
     steady(v, f[F_FE_RESETS], fresh, dt);
     v[P_FEATURES_LOST] = (f[F_FLAGS] & F_FEATURE_LOST) != 0;
     v[P_GATES_DROPPED] = (f[F_FLAGS] & F_GATE_DROPPED) != 0;
@@ -195,7 +183,7 @@ static void act(const Row *row, int32_t shed_left_ms)
         if (row->level == R_WARN)
             core.warned = true;
         else if (row->level == R_BURN)
-            burn = true;
+            core.burn = true;
         return;
     }
     if (row->shed == R_SHEDS && shed_left_ms > 0) {
@@ -224,7 +212,7 @@ __attribute__((noinline)) static void row_step(const Row *row, int32_t *v, const
     if (!t->closed && row->when == R_CLOSED) {
         crossed = false;
         inside = true;
-    } else if (row->signal >= P_TRUST_BITS || t->sig[P_TRUST] >> row->signal & 1) {
+    } else if (t->sig[P_TRUST] >> row->bit & 1) {
         crossed = x > row->limit;
         inside = x <= row->release;
     } else {
@@ -257,8 +245,7 @@ static void rules_step(const Tick *t)
     core.blocked = 0;
     core.shed_left_ms = T_NO_SHED;
     core.latched = 0;
-    core.warned = false;
-    burn = false;
+    core.warned = core.burn = false;
     int32_t *v = core.rule;
     for (const Row *row = rows; row < rows + ROWS; row++, v += T_STRIDE)
         if (!all_trusted || v[0] || sig[row->signal] * row->side > row->limit)
@@ -297,15 +284,38 @@ static int32_t running(int32_t *v, int32_t flags, int32_t state, int32_t request
         if (PACK_PRE_DISCHARGE)
             return W_PRE;
     }
-    if (PACK_PRE_DISCHARGE &&
-        (state == W_TRIPPED || (state == W_PRE && !(flags & F_DSG_SHOWN))))
+    if (PACK_PRE_DISCHARGE
+        && (state == W_TRIPPED || (state == W_PRE && !(flags & F_DSG_SHOWN))))
         return W_PRE;
     return core.shed_left_ms == T_NO_SHED ? W_ON : W_SHEDDING;
+}
+
+static int32_t closing(int32_t blocked)
+{
+    if (blocked == R_BOTH)
+        return W_OFF;
+    if (blocked & R_DISCHARGE)
+        return W_TRIPPED;
+    return PACK_PRE_DISCHARGE ? W_PRE : W_ON;
+}
+
+static bool closed_state(int32_t state)
+{
+    return state == W_ON || state == W_SHEDDING || state == W_PRE;
+}
+
+/* Memory that loses a bit is no part of the measured work: a pack that is off stays off. */
+static void mend(int32_t *v)
+{
+    v[W_LATCHED] = closed_state(v[W_STATE]) ? 0 : R_BOTH;
+    v[W_FUSE] &= ~v[W_KEPT] >> 2 & 1;
 }
 
 static void switch_step(int32_t *v, int32_t flags, int32_t trust, int32_t request)
 {
     int32_t state = v[W_STATE], blocked = core.blocked;
+    if (v[W_KEPT] != ~(v[W_LATCHED] | v[W_FUSE] << 2))
+        mend(v);
     if (state == W_BOOT) {
         state = boot(v, flags, trust);
     } else if (request == W_OPEN) {
@@ -313,21 +323,21 @@ static void switch_step(int32_t *v, int32_t flags, int32_t trust, int32_t reques
     } else if (request == W_STORE) {
         state = W_SHIP;
     } else if (state == W_OFF) {
-        if (request == W_CLOSE && blocked != R_BOTH)
-            state = blocked & R_DISCHARGE ? W_TRIPPED : PACK_PRE_DISCHARGE ? W_PRE : W_ON;
+        if (request == W_CLOSE)
+            state = closing(blocked);
     } else if (state != W_SHIP) {
         state = running(v, flags, state, request);
     }
-    if (request == W_CLOSE && state != W_ON && state != W_SHEDDING && state != W_PRE)
+    if (request == W_CLOSE && !closed_state(state))
         v[W_REFUSED] = (v[W_REFUSED] + 1) & 0xFFFF;
     if (state == W_OFF || state == W_SHIP)
         v[W_LATCHED] = 0;
-    if (burn)
+    if (core.burn)
         v[W_FUSE] = 1;
     v[W_KEPT] = ~(v[W_LATCHED] | v[W_FUSE] << 2);
-    bool live = W_ON <= state && state <= W_TRIPPED;
     v[W_STATE] = state;
     blocked |= v[W_LATCHED];
+    bool live = W_ON <= state && state <= W_TRIPPED;
     v[W_CHG_ON] = live && !(blocked & R_CHARGE);
     live = (live && state != W_TRIPPED) || state == W_PRE;
     v[W_DSG_ON] = live && !(blocked & R_DISCHARGE);

@@ -12,7 +12,7 @@ W switch, X fixed; `P__VOLT` is its `_VOLT`. */
 typedef struct {
     int32_t limit, release;  /* turned so that larger is worse, as Protect does */
     int32_t delay_ms, shed_ms;
-    uint8_t signal, level, path, recovery, when, untrusted, shed;
+    uint8_t signal, bit, level, path, recovery, when, untrusted, shed;  /* bit: in P_TRUST */
     int8_t side;
 } Row;
 
@@ -23,13 +23,13 @@ typedef struct {
     int32_t signal[SIGNAL_WORDS];
     int32_t rule[T_STRIDE * ROWS];
     int32_t gates[SWITCH_WORDS];
-    int32_t blocked, shed_left_ms, latched, warned;  /* of Protect, of this tick */
+    int32_t blocked, shed_left_ms, latched, warned, burn;  /* of Protect, of this tick */
     int32_t request;
 } Core;
 
-extern Core core;  /* zero before the first tick */
+extern Core core;
 
-/* From `core.frame` to the state of the gates. */
+/* From `core.frame`, and those of `core.signal` that the slack writes, to the state of the gates. */
 void protect(void);
 
 #endif
