@@ -86,7 +86,7 @@ class Thermal:
         sig[P.SPREAD_MDEGC] = sig[P.TEMP_MAX_MDEGC] - sig[P.TEMP_MIN_MDEGC]
         v[_MODEL_MS] += dt
         if v[_MODEL_MS] >= _MODEL_EVERY_MS:
-            self._model(sig, v[_MODEL_MS])
+            self._model(sig, min(v[_MODEL_MS], P.DT_MAX_MS))
             v[_MODEL_MS] = 0
         # One cell that heats alone lies beyond its nearest sensor by some three quarters of what
         # that sensor lies above the coldest: robot_14s with its sensors four cells apart, plant.

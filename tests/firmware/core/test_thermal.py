@@ -249,3 +249,12 @@ def test_anything_stays_within_31_bits(seed: int):
             heat.temps(rng.randrange(-199_999, 200_000))
         heat.tick(rng.choice((1, 50, 1000)))
         assert heat.sig[P.STUCK_MDEGC] >= 0
+
+
+def test_from_one_end_of_current_to_the_other_in_one_long_step():
+    heat = Heat()
+    heat.current(999_999_999)
+    heat.run(300, 1000)
+    heat.current(-999_999_999)
+    for dt_ms in (50, 50, 50, 1000):  # the model steps after the last
+        heat.tick(dt_ms)
