@@ -47,16 +47,22 @@ def campaign(
         raise BadInput(
             f"{shown(out)}: --out: {error.strerror}; a directory you can write to is valid"
         ) from None
-    results, whole = pool.run_all(all_specs(pack, compiled, quick), jobs, progress)
-    found = summary(pack, compiled, results)
-    found |= {"quick": quick, "whole": whole, "runs": results}
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
-    return found
+
+    def keep(results: list[dict[str, Any]], whole: bool) -> dict[str, Any]:
+        found = summary(pack, compiled, results)
+        found |= {"quick": quick, "whole": whole, "runs": results}
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
+        fresh.replace(path)
+        return found
+
+    specs = all_specs(pack, compiled, quick)
+    return keep(*pool.run_all(specs, jobs, progress, lambda results: keep(results, False)))
 
 
 def pack_crc(compiled: Compiled) -> str:
     """Return what tells whether a campaign was made of the pack as it is."""
-    return f"{crc32(compiled.blob):08x}"
+    return f"{crc32(compiled.blob[:-4]):08x}"  # with its own CRC behind, every blob has the same
 
 
 def summary(pack: str, compiled: Compiled, results: list[dict[str, Any]]) -> dict[str, Any]:

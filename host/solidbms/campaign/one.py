@@ -44,7 +44,7 @@ class Run:
         self.poke = poke
         self.rows = rows
         self.settle_ms = settle_ms
-        self.ticks: list[bytes] = []
+        self.ticks = bytearray()
         self.truth = truth.Log(job.world)
         self.chip_ms: int | None = None
         self.died = ""
@@ -64,12 +64,12 @@ class Run:
     def outcome(self) -> Outcome:
         """Return what came of it."""
         names = column_names(Pack(self.compiled.blob))
-        words = np.frombuffer(b"".join(self.ticks), "<i4").reshape(-1, len(names))
+        words = np.frombuffer(self.ticks, "<i4").reshape(-1, len(names))
         return Outcome(Record({}, self.compiled.blob, names, words), self.compiled, self.world)
 
     def _take(self, tick: bytes) -> None:
         world, core = self.world, self.bms.core
-        self.ticks.append(tick)
+        self.ticks += tick
         self.truth.add()
         v = core.limits.v
         world.limits_a = (v[limits.CHARGE_MA] / 1e3, v[limits.DISCHARGE_MA] / 1e3)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from solidbms.campaign import one, shifts, stimuli
@@ -13,7 +14,7 @@ from solidbms.campaign.build import Spec, plan
 from solidbms.campaign.cases import cases
 from solidbms.scenario import FaultUse
 
-Work = Callable[[Any], dict[str, Any]]
+KEEP_EVERY = 100  # runs
 
 
 def run_spec(spec: Spec) -> dict[str, Any]:
@@ -32,16 +33,24 @@ def run_spec(spec: Spec) -> dict[str, Any]:
 
 
 def run_all(
-    specs: Sequence[Spec], jobs: int, progress: Callable[[int, int, str], None]
+    specs: Sequence[Spec],
+    jobs: int,
+    progress: Callable[[int, int, str], None],
+    keep: Callable[[list[dict[str, Any]]], Any] = lambda results: None,
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Run specs; return what they showed in their order, and whether all were run."""
+    """Run specs; return what they showed in their order, and whether all were run.
+
+    keep: takes what has come so far, now and then.
+    """
     found: dict[Spec, dict[str, Any]] = {}
     whole = True
     try:
         for spec, result in _each(specs, jobs):
             found[spec] = result
             progress(len(found), len(specs), f"{spec.case or 'no fault'}, {spec.condition}")
-    except KeyboardInterrupt:
+            if len(found) % KEEP_EVERY == 0:
+                keep([found[spec] for spec in specs if spec in found])
+    except (KeyboardInterrupt, BrokenProcessPool):  # stopped, or a process was killed
         whole = False
     return [found[spec] for spec in specs if spec in found], whole
 
@@ -63,7 +72,9 @@ def _each(specs: Sequence[Spec], jobs: int) -> Iterator[tuple[Spec, dict[str, An
                 for future in done:
                     yield running.pop(future), future.result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Stopped early: nobody waits for a shift of two hours.
+            for process in list((pool._processes or {}).values()) if running else ():
+                process.terminate()
 
 
 def _quiet() -> None:

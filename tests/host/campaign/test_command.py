@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +14,7 @@ from solidbms.campaign import command, pool, shifts, stimuli
 from solidbms.campaign.build import Spec, plan
 from solidbms.campaign.cases import CONDITIONS, cases
 from solidbms.cli import main
-from support.packs import compiled
+from support.packs import NAMES, compiled
 
 NAME = "bench_1s"
 PACK = compiled(NAME)
@@ -91,3 +95,44 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path):
     done = CliRunner().invoke(main, ["campaign", NAME, "--out", str(tmp_path / "file" / "x")])
     assert done.exit_code == 2
     assert "--out: " in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_each_pack_has_a_mark_of_its_own():
+    marks = {command.pack_crc(compiled(name)) for name in NAMES}
+    assert len(marks) == len(NAMES)
+
+
+@pytest.mark.usefixtures("few")
+def test_what_was_done_is_kept_on_the_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "KEEP_EVERY", 2)
+    seen = []
+
+    def look(done: int, total: int, line: str) -> None:
+        text = (tmp_path / "campaign.json").read_text()
+        seen.append(len(json.loads(text)["runs"]) if text else 0)
+
+    command.campaign(NAME, tmp_path, False, 1, look)
+    assert seen == [0, 0, 2]
+
+
+def test_ctrl_c_ends_it_at_once_and_keeps_what_was_done(tmp_path):
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from solidbms.campaign import command, shifts, pool; "
+        "from solidbms.campaign.build import Spec; "
+        "specs = [Spec('bench_1s', 'bus_nack', 'rest mild', 0), *shifts.specs('bench_1s')]; "
+        "command.all_specs = lambda *_: specs; "
+        "say = lambda done, total, line: print('one', flush=True); "
+        "from pathlib import Path; "
+        "found = command.campaign('bench_1s', Path(sys.argv[1]), False, 2, say); "
+        "print(len(found['runs']), found['whole'])"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )  # fmt: skip
+    assert run.stdout is not None and run.stdout.readline() == "one\n"
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate(timeout=60)  # two shifts of two hours take longer
+    assert out == "1 False\n"
+    assert len(json.loads((tmp_path / "campaign.json").read_text())["runs"]) == 1
