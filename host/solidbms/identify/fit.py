@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,13 +99,17 @@ class Group:
 
     def __init__(self, loads: list[Load], ocv: Ocv, activation_k: Array) -> None:
         self.row_c = loads[0].record.row_c
-        columns, rights, weights = zip(
-            *(_columns(x, ocv, activation_k, self.row_c) for x in loads), strict=True
-        )
-        a, b = np.concatenate(columns), np.concatenate(rights)
-        self.normal, self.right, self.square = a.T @ a, a.T @ b, float(b @ b)
-        self.rests = sum((_rests(x, ocv, a.shape[1]) for x in loads), start=Pull(0, 0))
-        self.weight = float(sum(np.sum(w**2) for w in weights))
+        n = len(R_SOC) * (1 + len(TAU1_S) + len(TAU2_S)) + len(D_SOC) + 1
+        self.normal, self.right = np.zeros((n, n)), np.zeros(n)
+        self.square = self.weight = 0.0
+        self.rests = Pull(np.zeros((n, n)), np.zeros(n))
+        for x in loads:  # one at a time: an hour of rows is a few MB
+            a, b, weight = _columns(x, ocv, activation_k, self.row_c)
+            self.normal += a.T @ a
+            self.right += a.T @ b
+            self.square += float(b @ b)
+            self.weight += float(np.sum(weight**2))
+            self.rests += _rests(x, ocv, n)
 
     def solve(self, taus_s: tuple[float, float], scale: Array) -> Solved:
         """Solve for one pair of time constants; `scale`: R of shape (3, nodes) to start from."""
@@ -159,8 +162,8 @@ def _prior() -> Array:
 class Pull:
     """Normal equations of rows that say something of d alone."""
 
-    normal: Any
-    right: Any
+    normal: Array
+    right: Array
 
     def __add__(self, other: Pull) -> Pull:
         return Pull(self.normal + other.normal, self.right + other.right)
