@@ -89,3 +89,21 @@ def test_every_file_of_the_project_is_valid():
     for path in (BOARDS / "cells").glob("*.toml"):
         assert check(CellFile, read_toml(path), path).name == path.stem
     assert {"start", "expect"} <= Scenario.model_fields.keys()
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda d: d["ocv"].update(hysteresis_v=[0.01]), "ocv: hysteresis_v: 44 values are valid"),
+    (lambda d: d["ocv"].pop("hysteresis_soc"), "ocv: hysteresis_soc is valid beside"),
+    (lambda d: d["ocv"]["off_v"][0].pop(), "ocv: off_v: 44 values are valid"),
+    (lambda d: d["ocv"]["off_v"].pop(), "ocv.off_v: 3 values are valid, as many as beside it"),
+    (lambda d: d["resistance"].update(sag_v=[0.01] * 2), "resistance: sag_v: 3 values"),
+    (lambda d: d["resistance"].update(sag_v=[0.01] * 3), "sag_a and sag_tau_s are valid beside"),
+    (lambda d: d["accuracy"]["residual_mv"].pop(), "accuracy: residual_mv: 3 values are valid"),
+    (lambda d: d["capacity"].update(temp_c=[25.0]), "capacity: usable_ah: 1 values are valid"),
+])  # fmt: skip
+def test_tables_of_a_cell_fit_together(change, says):
+    path = BOARDS / "cells" / "a123_26650.toml"
+    data = read_toml(path)
+    change(data)
+    (line,) = lines(lambda: check(CellFile, data, path))
+    assert says in line
