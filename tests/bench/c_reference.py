@@ -103,6 +103,7 @@ def declared(w: Work) -> str:
         "CELLS": pack.cells,  # type: ignore[attr-defined]
         "TEMPS": pack.temps,  # type: ignore[attr-defined]
         "ROWS": w.rules,
+        "USED": len(list(_rows(core))),
         "FRAME_WORDS": len(core.frame.v),
         "SIGNAL_WORDS": len(core.plausible.v),
         "SWITCH_WORDS": len(core.switch.v),
@@ -117,19 +118,20 @@ def declared(w: Work) -> str:
         f"#define FIRST_GATES {_braces(core.switch.v)}",
         f"static const uint8_t slack[SLACK_WORDS] = {_braces(SLACK)};",
         "",
-        "static const Row rows[ROWS] = {",
+        "static const Row rows[USED] = {",
     ]
-    for _, row in sorted(_rows(core)):
+    for row in sorted(_rows(core), key=lambda row: row["at"]):
         lines.append("    {" + ", ".join(f".{name} = {x}" for name, x in row.items()) + "},")
     return "\n".join([*lines, "};", ""])
 
 
-def _rows(core: Core) -> Iterator[tuple[int, dict[str, int]]]:
-    """Yield (place, columns) of every row as `Protect` has it."""
+def _rows(core: Core) -> Iterator[dict[str, int]]:
+    """Yield the columns of every row in use as `Protect` has it."""
     for signal, _, _, bit, group in core.rules.groups:
         for k, limit, (side, release, delay_ms, shed_ms, row) in group:
-            yield k, {
-                "limit": limit, "release": release, "delay_ms": delay_ms, "shed_ms": shed_ms,
+            yield {
+                "at": k, "limit": limit, "release": release,
+                "delay_ms": delay_ms, "shed_ms": shed_ms,
                 "signal": signal, "bit": bit.bit_length() - 1, "side": side,
                 "level": row[rules.LEVEL], "path": row[rules.PATH],
                 "recovery": row[rules.RECOVERY], "when": row[rules.WHEN],

@@ -53,6 +53,7 @@ def go(protect, frame, signals, frames):
             frame[k] = words[k]
         for k in range(len(slack)):
             signals[slack[k]] = words[size + k]
+        core.rules.look(signals)
         heap_lock()
         mark.on()
         protect()

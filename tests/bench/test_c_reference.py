@@ -187,7 +187,7 @@ def test_on_the_emulated_core(cells: int, rules: int | None):
 def test_another_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str):
     true = c_reference.declared(work(1))
     changed = "\n".join(
-        line.replace(f".{word} = ", f".{word} = 1 + ") if "{.limit" in line else line
+        line.replace(f".{word} = ", f".{word} = 1 + ") if "{.at" in line else line
         for line in true.splitlines()
     )
     assert changed != true.rstrip("\n")

@@ -85,11 +85,12 @@ def work(cells: int, rules: int | None = None) -> Work:
 
 
 def put(frame: array[int], core: Any) -> None:
-    """Copy a Frame and what the slack wrote before it to their places."""
+    """Copy a Frame and what the slack wrote before it to their places, and look as it does."""
     size = len(core.frame.v)
     core.frame.v[:] = frame[:size]
     for k, s in enumerate(SLACK):
         core.plausible.v[s] = frame[size + k]
+    core.rules.look(core.plausible.v)
 
 
 def blob(cells: int, temps: int, rules: int) -> bytes:

@@ -92,6 +92,7 @@ class Core:
             if not frame.v[FLAGS] & FEATURE_LOST:
                 self._optional(frame, sig)
         finally:
+            self.rules.look(sig)
             self.status.publish(self)
 
     def _optional(self, frame, sig):

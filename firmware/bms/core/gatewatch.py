@@ -10,7 +10,7 @@ from bms.compat import const
 from bms.core import frame as F
 from bms.core import plausible as P
 from bms.core import switch as W
-from bms.core.fixed import clamp, lag
+from bms.core.fixed import BIG, clamp, lag
 
 FIELDS = (
     "chg_on",  # as commanded when these readings were taken
@@ -99,7 +99,8 @@ class GateWatch:
         if not known:
             return
         both = v[_CHG_ON] and v[_DSG_ON] and min(v[_CHG_MS], v[_DSG_MS]) >= 2 * SETTLE_MS
-        far = abs(frame.v[F.PACK_UV] - frame.v[F.OUT_UV]) > self.pack.vds_uv
+        out_uv = clamp(frame.v[F.OUT_UV], 0, BIG)
+        far = abs(frame.v[F.PACK_UV] - out_uv) > self.pack.vds_uv
         _count(sig, P.FET_OPEN_MS, both and far, dt)
 
 

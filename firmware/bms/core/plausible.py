@@ -118,8 +118,10 @@ _TEMP = const(0x30)
 _CHARGE_OVER = const(0x4000)
 _FET = const(0x8000)
 _BOARD = const(0x10000)
+_BESIDE = const(0x18000)
 _EVERY_TEMP = const(0x18030)
 _ALWAYS = const(0x3FFE1FC0)  # ALL_TRUSTED less the readings
+_TOLD = const(0x4010040)  # flags that are signals: FEATURE_LOST, GATE_DROPPED, SHORTED
 _SANE_UV = const(1000000)
 _RESET_MS = const(1000)  # what one reset of the front end weighs
 LOST_MAX_MS = const(1000000)  # where the counters stop
@@ -143,6 +145,7 @@ class Plausible:
         self.v[FE_LOST_MS] = -_START_MS
         self.has_fet = pack.has_fet
         self.has_board = pack.has_board
+        self._told = 0  # what the flags last told
 
     def step(self, frame, period_ms):
         """Write the signals of this Frame; `period_ms` is what the tick should have taken."""
@@ -160,12 +163,13 @@ class Plausible:
             trust |= _CURRENT | _CHARGE_OVER
             v[CHARGE_UA] = current
             v[DISCHARGE_UA] = -current
-            v[CHARGE_OVER_UA] = clamp(current, 0, _HALF) - v[CHARGE_LIMIT_UA]
+            charging = current if current < _HALF else _HALF
+            v[CHARGE_OVER_UA] = (charging if charging > 0 else 0) - v[CHARGE_LIMIT_UA]
         else:
             fresh = False
         if self._temperatures(f, frame.temp0):
             trust |= _TEMP
-        trust |= self._beside(f, flags)
+        trust |= self._beside(f, flags) if self.has_fet or self.has_board else _BESIDE
         if trust & _EVERY_TEMP == _EVERY_TEMP:
             v[TEMP_LOST_MS] = 0
         else:
@@ -174,10 +178,14 @@ class Plausible:
             v[FE_LOST_MS] = 0
         else:
             v[FE_LOST_MS] = min(v[FE_LOST_MS] + dt, LOST_MAX_MS)
-        self._steady(f[F.FE_RESETS], fresh, dt)
-        v[FEATURES_LOST] = 1 if flags & F.FEATURE_LOST else 0
-        v[GATES_DROPPED] = 1 if flags & F.GATE_DROPPED else 0
-        v[SHORTS] = 1 if flags & F.SHORTED else 0
+        if not fresh or v[FE_UNSTEADY_MS] or f[F.FE_RESETS] != v[_RESETS]:
+            self._steady(f[F.FE_RESETS], fresh, dt)
+        told = flags & _TOLD
+        if told != self._told:
+            self._told = told
+            v[FEATURES_LOST] = 1 if told & F.FEATURE_LOST else 0
+            v[GATES_DROPPED] = 1 if told & F.GATE_DROPPED else 0
+            v[SHORTS] = 1 if told & F.SHORTED else 0
         v[TRUST] = trust
 
     def _time(self, t_ms, period_ms):
@@ -187,7 +195,8 @@ class Plausible:
         dt = ticks_diff(t_ms, v[_LAST_MS]) if v[_STARTED] else period_ms
         v[_STARTED] = 1
         v[_LAST_MS] = t_ms
-        v[OVERRUN_MS] = clamp(dt - period_ms, 0, LOST_MAX_MS)
+        late_ms = dt - period_ms
+        v[OVERRUN_MS] = min(late_ms, LOST_MAX_MS) if late_ms > 0 else 0
         dt = min(dt, DT_MAX_MS) if dt > 0 else period_ms
         v[DT_MS] = dt
         return dt
@@ -247,8 +256,6 @@ class Plausible:
         # A front end that comes and goes is never lost for long enough to trip.
         v = self.v
         unsteady = v[FE_UNSTEADY_MS]
-        if fresh and not unsteady and resets == v[_RESETS]:
-            return  # most ticks
         if resets != v[_RESETS]:
             v[_RESETS] = resets
             unsteady += _RESET_MS

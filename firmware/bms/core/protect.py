@@ -13,6 +13,7 @@ from bms.core.plausible import (
     SIGNALS,
     TRUST,
     TRUST_BITS,
+    slack_signal,
 )
 
 # Phases of a row.
@@ -40,13 +41,18 @@ class Protect:
         self.pack = pack
         self.charger_ua = pack.charger_ua
         self.recover_ms = pack.recover_ms
-        # Rows by the signal they watch, made once: most ticks one look at the signal says that
-        # none of its rows has anything to do.
+        # Rows by the signal they watch, made once, without those that the pack does without: most
+        # ticks one look at the signal says that none of its rows has anything to do.
         self.groups = []
         for s in range(SIGNALS):
             rows = [r for r, row in enumerate(R.ROWS) if row[R.SIGNAL] == s]
+            rows = [r for r in rows if abs(pack.rule(r)[0]) != R.OFF]
             if rows:
                 self.groups.append(_group(pack, s, rows))
+        ends = [(s, low, high) for s, low, high, _, _ in self.groups]
+        self._fresh = [end for end in ends if not slack_signal(end[0])]
+        self._slack = [end for end in ends if slack_signal(end[0])]
+        self._looked = False  # the slack has looked at its own signals: see `look`
         self.busy = array("B", [0] * len(self.groups))  # a row of the group is not clear
         self.calm = True  # none is
         self.blocked = R.BOTH
@@ -90,7 +96,10 @@ class Protect:
         self.latched = 0
         self.warned = False
         self.burn = False
-        if all_trusted and self.calm and self._quiet(sig):
+        looked = self._looked
+        self._looked = False
+        quiet = all_trusted and self.calm and _quiet(sig, self._fresh)
+        if quiet and (looked or _quiet(sig, self._slack)):
             return  # most ticks
         busy = self.busy
         g = 0  # enumerate would allocate
@@ -103,13 +112,9 @@ class Protect:
             g += 1  # noqa: SIM113
         self.calm = not max(busy)
 
-    def _quiet(self, sig):
-        # Whether every signal leaves its rows clear.
-        for s, low, high, _, _ in self.groups:
-            x = sig[s]
-            if x > high or x < low:
-                return False
-        return True
+    def look(self, sig):
+        """In the slack, once its signals are written: may the next step pass them over?"""
+        self._looked = _quiet(sig, self._slack)
 
     def _rows(self, rows, value, believed, sig, flags, closed, at_once, cleared):
         # Advance the rows that watch one signal; return 1 while one of them is not clear.
@@ -195,6 +200,15 @@ class Protect:
         self.blocked |= path
         if path & R.DISCHARGE and (row[R.SHED] == R.SHEDS or row[R.RECOVERY] >= R.LOAD_GONE):
             self.latched |= path
+
+
+def _quiet(sig, ends):
+    # Whether each of these signals leaves its rows clear.
+    for s, low, high in ends:
+        x = sig[s]
+        if x > high or x < low:
+            return False
+    return True
 
 
 def _group(pack, s, rows):

@@ -246,10 +246,11 @@ static void rules_step(const Tick *t)
     core.shed_left_ms = T_NO_SHED;
     core.latched = 0;
     core.warned = core.burn = false;
-    int32_t *v = core.rule;
-    for (const Row *row = rows; row < rows + ROWS; row++, v += T_STRIDE)
+    for (const Row *row = rows; row < rows + USED; row++) {
+        int32_t *v = core.rule + row->at;
         if (!all_trusted || v[0] || sig[row->signal] * row->side > row->limit)
             row_step(row, v, t);
+    }
 }
 
 /* switch.py */

@@ -14,6 +14,7 @@ typedef struct {
     int32_t delay_ms, shed_ms;
     uint8_t signal, bit, level, path, recovery, when, untrusted, shed;  /* bit: in P_TRUST */
     int8_t side;
+    uint8_t at;  /* in `rule` of Core */
 } Row;
 
 #include "declared.h"

@@ -196,6 +196,14 @@ def test_a_fet_that_the_front_end_holds_open(flag: int, signal: int, other: int)
     assert gates.sig[signal] == 0, "nothing is held once both are open"
 
 
+@pytest.mark.parametrize("out_uv", [-(2**31), -1, 2**31 - 1])
+def test_terminals_beyond_any_reading_are_far_off(out_uv: int):
+    gates = Gates(BOTH)
+    gates.f[F.OUT_UV] = out_uv
+    gates.run(1)
+    assert gates.sig[P.FET_OPEN_MS] == 1000
+
+
 def test_counters_stop():
     gates = Gates(OFF)
     gates.current(900_000_000)
