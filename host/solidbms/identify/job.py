@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Tell = Callable[[str], None]
 
 CLIFF_SOC, LOADED_PER_H = 0.1, 0.05
-LEAST_SAG_V = 0.0005  # less is none
+LEAST_SAG_V = 0.002  # less is none
 POOR_MV = 40.0  # at the reference; measured cells come out at 4 to 12
 
 
@@ -168,8 +168,8 @@ def _result(
         heat_capacity_j_per_k=1.0,
         to_ambient_w_per_k=1.0,
     )
-    poor_mv = rms_mv(cell, [x for x in loads if x.record.row_c == fit.temp_c[fit.reference]],
-                     CLIFF_SOC)  # fmt: skip
+    near = [x for x in loads if x.record.row_c == fit.temp_c[fit.reference]]
+    poor_mv = rms_mv(cell, near, CLIFF_SOC, LOADED_PER_H)
     if poor_mv > POOR_MV:
         notes.missing.append(f"why the fit is poor, {poor_mv:.0f} mV RMS: are all files of one "
                              "cell, and in V, A, Ah and degC? The plots may tell")  # fmt: skip

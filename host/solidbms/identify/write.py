@@ -16,6 +16,7 @@ from solidbms.schema import BadInput, CellLimits
 
 Array = NDArray[np.float64]
 
+LEAST_V = 0.005  # no cycler and no rest is better
 OCV_MV = 10.0  # at least, where no rest tells
 STEEP_SOC = 0.2  # below, volts say little of OCV and a lot of SoC
 NO_LIMITS = (
@@ -236,6 +237,7 @@ def _ocv_error_mv(r: Result) -> tuple[int, int, str]:
         about = "no rest of half an hour to tell: twice the residual, and off_v"
     if gap:
         about += "; either branch"
+    plain, by_temp = max(plain, LEAST_V), max(by_temp, LEAST_V)
     return math.ceil(1e3 * (plain + gap)), math.ceil(1e3 * (by_temp + gap)), about
 
 
