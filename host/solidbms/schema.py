@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -121,6 +122,40 @@ class Accuracy(Model):
         return self
 
 
+class FilterTables(Model):
+    """The cell as the estimator sees it, where a fit of its own serves it better than the plant's.
+
+    Rows by temp_c. V = ocv_v over ocv_soc + R0 I + a lag of tau1_s of R1 I and one of tau2_s of
+    R2 I, R over soc. residual_mv: what that leaves of voltage under load, ocv_error_mv: of rested
+    OCV, both RMS. Hysteresis is that of [ocv].
+    """
+
+    temp_c: Annotated[list[TempC], Field(min_length=1)]
+    soc: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2)]
+    r0_ohm: list[list[Positive]]
+    r1_ohm: list[list[Positive]]
+    r2_ohm: list[list[Positive]]
+    tau1_s: Positive
+    tau2_s: Positive
+    ocv_soc: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2)]
+    ocv_v: list[list[Annotated[float, Field(ge=0, le=6)]]]
+    residual_mv: list[Annotated[float, Field(gt=0, le=1000)]]
+    ocv_error_mv: list[Annotated[float, Field(gt=0, le=1000)]]
+
+    @model_validator(mode="after")
+    def _paired(self) -> FilterTables:
+        rows = {k: getattr(self, k) for k in ("r0_ohm", "r1_ohm", "r2_ohm", "ocv_v")}
+        _as_many(self.temp_c, **rows, residual_mv=self.residual_mv, ocv_error_mv=self.ocv_error_mv)
+        for key, table in rows.items():
+            for row in table:
+                _as_many(self.ocv_soc if key == "ocv_v" else self.soc, **{key: row})
+        for key in ("temp_c", "soc", "ocv_soc"):
+            values = getattr(self, key)
+            if any(b <= a for a, b in pairwise(values)):
+                raise ValueError(f"{key}: rising values are valid")
+        return self
+
+
 class CellFile(Model):
     """boards/cells/NAME.toml: one cell, each number with its source beside it."""
 
@@ -133,6 +168,7 @@ class CellFile(Model):
     thermal: Thermal
     limits: CellLimits
     accuracy: Accuracy
+    filter: FilterTables | None = None
 
     @model_validator(mode="after")
     def _rows(self) -> CellFile:
