@@ -17,7 +17,8 @@ from solidbms.schema import CellFile, PackFile
 if TYPE_CHECKING:
     from solidbms.packc import Rule
 
-SERIES = (P.PACK_UV, P.SPREAD_UV, P.WIRE_UV, P.STACK_PPM, P.SAG_UV)
+SERIES = (P.PACK_UV, P.SPREAD_UV, P.WIRE_UV, P.STACK_PPM, P.SAG_UV, P.R_LOW_PPM,
+          P.R_HIGH_PPM)  # fmt: skip
 PAST_GATES = (P.WELD_MS, P.LEAK_MS, P.OFFSET_UA)
 HEADROOM_V = 0.05  # limits keep cells this far inside the trips
 

@@ -25,6 +25,7 @@ FIELDS = (
     "step_uv",  # mean cell voltage then,
     "step_off_ma",  # and how far the current was from slow_ma
     "odd_ms",  # since voltage last did not answer the current
+    "look",  # this tick: NO_LOOK, FIRST, or ANSWERED: a look with one before it
 )
 _QUIET_MS = const(0)
 _STEADY_MS = const(1)
@@ -37,6 +38,10 @@ _STEP_MA = const(8)
 _STEP_UV = const(9)
 _STEP_OFF_MA = const(10)
 _ODD_MS = const(11)
+LOOK = const(12)
+NO_LOOK = const(0)
+FIRST = const(1)
+ANSWERED = const(2)
 
 _SPREAD_AFTER_MS = const(5000)  # current gone this long: drops over R0 and R1 are too
 _SAG_AFTER_MS = const(60000)  # polarisation of unequal cells has mostly decayed
@@ -82,6 +87,7 @@ class CellWatch:
         f = frame.v
         n = self.cells
         trust = sig[P.TRUST]
+        self.v[LOOK] = NO_LOOK
         if not trust >> P.CELL_MIN_UV & 1 or not trust >> P.CHARGE_UA & 1:
             self.v[_QUIET_MS] = self.v[_STEADY_MS] = self.v[_LOOKED] = 0
             return
@@ -168,8 +174,10 @@ class CellWatch:
         if v[_STEADY_MS] < _PLATEAU_MS or not known or (v[_LOOKED] and v[_SINCE_MS] < _LOOK_MS):
             return
         off_ma = abs(ma - v[_SLOW_MA])
+        v[LOOK] = FIRST
         if v[_LOOKED] and v[_SINCE_MS] <= _LOOK_AGAIN_MS:
             self._judge(sig, ma - v[_STEP_MA], mean - v[_STEP_UV], max(off_ma, v[_STEP_OFF_MA]))
+            v[LOOK] = ANSWERED
         v[_LOOKED] = 1
         v[_SINCE_MS] = 0
         v[_STEP_MA] = ma

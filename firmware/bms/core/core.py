@@ -4,8 +4,10 @@ from binascii import crc32
 
 from bms.core.balance import FIELDS as BALANCE_FIELDS
 from bms.core.balance import Balance
+from bms.core.cellstep import FIELDS as CELLSTEP_FIELDS
+from bms.core.cellstep import CellStep
 from bms.core.cellwatch import FIELDS as CELLWATCH_FIELDS
-from bms.core.cellwatch import CellWatch
+from bms.core.cellwatch import LOOK, CellWatch
 from bms.core.charging import FIELDS as CHARGING_FIELDS
 from bms.core.charging import STAGE, Charging
 from bms.core.frame import FEATURE_LOST, FLAGS, Frame
@@ -43,6 +45,7 @@ class Core:
         self.switch = Switch(pack.pre_discharge)
         self.gatewatch = GateWatch(pack)
         self.cellwatch = CellWatch(pack)
+        self.cellstep = CellStep(pack)
         self.thermal = Thermal(pack)
         self.charging = Charging(pack)
         self.selfcheck = SelfCheck(pack, self.rules)
@@ -86,6 +89,7 @@ class Core:
         try:
             self.gatewatch.step(frame, sig, self.switch.v)
             self.cellwatch.step(frame, sig)
+            self.cellstep.step(frame, sig, self.cellwatch.v[LOOK])
             self.thermal.step(frame, sig)
             self.charging.step(sig)
             self.selfcheck.step(frame, sig, self.switch)
@@ -115,6 +119,8 @@ class Core:
             self.gatewatch.v,
             self.cellwatch.v,
             self.cellwatch.last,
+            self.cellstep.v,
+            self.cellstep.last,
             self.thermal.v,
             self.thermal.last,
             self.charging.v,
@@ -135,6 +141,8 @@ class Core:
             ("gate", list(GATEWATCH_FIELDS)),
             ("cell", list(CELLWATCH_FIELDS)),
             ("each", self.cellwatch.names()),
+            ("step", list(CELLSTEP_FIELDS)),
+            ("stepped", self.cellstep.names()),
             ("thermal", list(THERMAL_FIELDS)),
             ("sensor", self.thermal.names()),
             ("charging", list(CHARGING_FIELDS)),

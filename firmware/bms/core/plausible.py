@@ -52,6 +52,8 @@ FIELDS = (
     "overcharge_ms",  # charging: it goes on though the pack is full
     "clock_ppm",  # selfcheck: the processor's clock against the front end's
     "config_bad",  # selfcheck: limits or latches no longer as they were written
+    "r_low_ppm",  # cellstep: how much less than usual a cell answers a step, against the others
+    "r_high_ppm",  # cellstep: how much more
     "trust",  # bit k: signal k can be believed
     "dt_ms",  # time since the last Frame as the rules count it
     "charge_limit_ua",  # limits: what the temperature allows
@@ -98,13 +100,15 @@ CHARGE_TIME_MS = const(34)
 OVERCHARGE_MS = const(35)
 CLOCK_PPM = const(36)
 CONFIG_BAD = const(37)
-SIGNALS = const(38)  # the fields up to here can be watched by a rule
-TRUST = const(38)
-DT_MS = const(39)
-CHARGE_LIMIT_UA = const(40)
-_LAST_MS = const(41)
-_RESETS = const(42)
-_STARTED = const(43)
+R_LOW_PPM = const(38)
+R_HIGH_PPM = const(39)
+SIGNALS = const(40)  # the fields up to here can be watched by a rule
+TRUST = const(40)
+DT_MS = const(41)
+CHARGE_LIMIT_UA = const(42)
+_LAST_MS = const(43)
+_RESETS = const(44)
+_STARTED = const(45)
 
 # A signal made by the firmware itself is always believed; so is one whose front end never gives
 # it, as no row watches it there.

@@ -106,14 +106,15 @@ def _dead_load(draft: Draft) -> None:
     draft.parts["load"] = [Load(from_s=0.0, until_s=draft.end_s, ohm=5.0)]
 
 
+_FAR = ("fewer sensors than cells: its heat reaches the next one after minutes, and no step of "
+        "current shows what it answers")
 _RESTS = {"load": "cells are compared at rest", "charge": "cells are compared at rest"}
 FLAWS = (
     Flaw("cell_overheats", "a cell makes heat of its own, 0.13 K/s were it alone",
-         Single(row="runaway precursor", detect_s=5.0, watched_s=300.0,
-                by=["runaway", "runaway_cut", "spread_warn", "temp_spread", "core_hot", "hot",
-                    "hot_cut", "hot_warn"],
-                not_covered={"all": "fewer sensors than cells: its heat reaches the next one "
-                                    "after minutes"}), _overheats),
+         Single(row="runaway precursor", steps=40, watched_s=300.0,
+                by=["runaway", "runaway_cut", "cell_r_warn", "cell_r_low", "spread_warn",
+                    "temp_spread", "core_hot", "hot", "hot_cut", "hot_warn"],
+                not_covered={"rest": _FAR, "charge": _FAR}), _overheats),
     Flaw("soft_short_hard", "a dendrite: a cell loses a quarter of its charge an hour",
          Single(row="soft short", detect_s=600.0, by=["cell_sag", "imbalance"], onset_s=80.0,
                 not_covered=_RESTS), _short(0.25)),
@@ -124,8 +125,8 @@ FLAWS = (
          _short(0.0025)),
     Flaw("interface_gap", "voids at the interface of a cell: R1 three times what it was",
          Single(row="interface gap",
-                not_covered={"all": "no row names it: the limits by voltage follow the weakest "
-                                    "cell, and no voltage goes past its row"}), _gap),
+                by=["cell_r_high"], steps=20, not_covered={
+                    "rest": "no step of current", "charge": "no step of current"}), _gap),
     Flaw("charger_no_end", "a charger without a voltage limit that ignores what the pack says",
          Single(row="charger that does not stop", detect_s=300.0, only=["charge"],
                 by=["cell_ov", "cell_ov_cut", "pack_ov", "overcharge"]), _no_end),

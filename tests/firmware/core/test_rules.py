@@ -42,6 +42,9 @@ temp_stuck     stuck_mdegc      above trip both      hand      sheds
 runaway        rise_udegps      above trip both      hand      sheds
 runaway_cut    rise_udegps      above trip both      hand
 cell_sag       sag_uv           above trip charge    hand
+cell_r_warn    r_low_ppm        above warn both      self
+cell_r_low     r_low_ppm        above trip both      hand      sheds
+cell_r_high    r_high_ppm       above warn both      self
 fet_hot        fet_mdegc        above trip both      hand      sheds
 fet_hot_cut    fet_mdegc        above trip both      hand
 board_hot      board_mdegc      above trip both      hand      sheds

@@ -227,6 +227,21 @@ def _odd(real: Real) -> Iterator[bool]:
     yield from always()
 
 
+def _one_answers(way: int) -> Way:
+    # A load steps and every cell answers, one of them by less or by more than it used to.
+    def steps(real: Real) -> Iterator[bool]:
+        limit = way * real.rule.limit / 1e6
+        for share, past in ((0.0, 10), (limit - way * 0.05, 10), (limit + way * 0.08, 600)):
+            for k in range(past):
+                loaded = k % 2
+                real.rig.current(-2 * real.pack.frozen_step_ua * loaded)
+                real.rig.cell(3_800_000 - 200_000 * loaded)
+                real.rig.cell_off = {2: -round(200 * share) * loaded}
+                yield from ticks(60, way * (share - limit) > 0)
+
+    return steps
+
+
 def _spread_mdegc(real: Real) -> Iterator[bool]:
     for by in (-3, 3):
         real.rig.temp_off = {1: real.rule.limit // 100 + by}
@@ -342,7 +357,8 @@ WAYS: dict[int, Way] = {
     P.CHG_HELD_MS: _held("over_v", 60_000), P.DSG_HELD_MS: _held("under_v", -60_000),
     P.PRE_MS: _pre,
     P.SPREAD_UV: _spread_uv, P.SAG_UV: _sag, P.WIRE_UV: _wire, P.STACK_PPM: _stack,
-    P.ODD_STEPS: _odd, P.SPREAD_MDEGC: _spread_mdegc, P.HOT_MDEGC: _hot, P.RISE_UDEGPS: _rise,
+    P.ODD_STEPS: _odd, P.R_LOW_PPM: _one_answers(-1), P.R_HIGH_PPM: _one_answers(1),
+    P.SPREAD_MDEGC: _spread_mdegc, P.HOT_MDEGC: _hot, P.RISE_UDEGPS: _rise,
     P.STUCK_MDEGC: _stuck, P.CHARGE_TIME_MS: _charge_time, P.OVERCHARGE_MS: _overcharge,
     P.CLOCK_PPM: _clock, P.CONFIG_BAD: _config, P.FE_LOST_MS: _nack, P.FE_UNSTEADY_MS: _nack,
     P.TEMP_LOST_MS: _cut_sensor, P.FROZEN_MS: _freeze, P.OVERRUN_MS: _late,
