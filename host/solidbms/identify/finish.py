@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from solidbms.identify.fit import D_SOC, Fit, Load, rest_ends
+from solidbms.identify.fit import D_SOC, REST_S, Fit, Load, rest_ends
 from solidbms.identify.ocv import INNER, SOC, Ocv, rising
 
 Array = NDArray[np.float64]
@@ -46,10 +46,10 @@ class Rest:
     way: float  # of the charge before: -1 discharged
 
 
-def rests(loads: list[Load]) -> list[Rest]:
+def rests(loads: list[Load], rest_s: float = REST_S) -> list[Rest]:
     """Return every rest of the loads that tells OCV."""
     return [
         Rest(x.record.row_c, float(x.soc[k]), float(x.record.v[k]), -1.0)
         for x in loads
-        for k in rest_ends(x)
+        for k in rest_ends(x, rest_s)
     ]

@@ -182,8 +182,8 @@ def _rests(x: Load, ocv: Ocv, columns: int) -> Pull:
     return Pull(a.T @ a / REST_V**2, a.T @ b / REST_V**2)
 
 
-def rest_ends(x: Load) -> list[int]:
-    """Last rows of rests of half an hour or more, without a gap, after a discharge."""
+def rest_ends(x: Load, rest_s: float = REST_S) -> list[int]:
+    """Last rows of rests of more than rest_s, without a gap, after a discharge."""
     r = x.record
     idle = (np.abs(r.last_a) < REST_IDLE * np.abs(r.last_a).max()) & (
         np.diff(r.t_s, prepend=r.t_s[0]) < GAP_S
@@ -192,7 +192,7 @@ def rest_ends(x: Load) -> list[int]:
     return [
         b - 1
         for a, b in edges.tolist()
-        if a and r.t_s[b - 1] - r.t_s[a] > REST_S and x.soc[a] < x.soc[0]
+        if a and r.t_s[b - 1] - r.t_s[a] > rest_s and x.soc[a] < x.soc[0]
     ]
 
 

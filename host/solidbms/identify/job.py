@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from solidbms.identify import fit as fits
 from solidbms.identify import ocv as ocvs
+from solidbms.identify.estimator import Tables, fit_tables
 from solidbms.identify.finish import Rest, finished, rests
 from solidbms.identify.fit import Fit, Load
 from solidbms.identify.ocv import SOC, Branches, Ocv
@@ -45,6 +46,7 @@ class Result:
     rests: list[Rest]
     heat: tuple[float, float] | None
     notes: Notes
+    tables: Tables  # the cell as the estimator sees it
 
     def residual_mv(self, row_c: float) -> float:
         """RMS at a temperature while current flows, above where OCV falls off a cliff."""
@@ -71,7 +73,9 @@ def identify(paths: list[Path], name: str, options: Options, tell: Tell) -> Resu
     tell(f"read {len(paths)} files: {len(data.slow)} slow, {len(data.loads)} pulses or drives")
     capacity_ah, branches = ocvs.slow_branches(data.slow, notes)
     ocv, fit, loads = _fitted(ocvs.first_ocv(capacity_ah, branches, notes), branches, data, tell)
-    return _result(name, data, branches, ocv, fit, loads, notes)
+    tell("fitting: tables for the estimator")
+    tables = fit_tables(data.loads, ocv, branches, fit.activation_k)
+    return _result(name, data, branches, ocv, fit, loads, notes, tables)
 
 
 def _scipy() -> None:
@@ -136,6 +140,7 @@ def _result(
     fit: Fit,
     loads: list[Load],
     notes: Notes,
+    tables: Tables,
 ) -> Result:
     final, off_v = finished(ocv, fit)
     sheet = SHEETS.get(name)
@@ -179,7 +184,7 @@ def _result(
     cell = replace(cell, heat_capacity_j_per_k=capacity, to_ambient_w_per_k=loss)
     return Result(
         name, cell, chemistry, sheet, data, branches, final, fit, loads, rests(loads), heat,
-        notes,
+        notes, tables,
     )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Record:
     temp_c: Array
     ah: Array
     sweeps: tuple[slice, ...] = ()  # of a slow test, in the order of time
+    logged_s: Array | None = None  # that a row stands for, a second at most from row to row
 
     @property
     def name(self) -> str:
@@ -142,12 +143,14 @@ def _read(path: Path, options: Options, notes: Notes) -> Record:
     starts = np.append(0, keep[:-1] + 1)
     dt_s = np.diff(m.t_s, prepend=m.t_s[0] - 1)
     weighed = np.add.reduceat(mean_a * dt_s, starts) / np.add.reduceat(dt_s, starts)
+    logged_s = np.add.reduceat(np.clip(dt_s, 0, 1), starts)
     median_c = float(np.median(m.temp_c))
     near = named_c is not None and abs(named_c - median_c) < 5
     row_c = float(named_c) if near and named_c is not None else median_c
     return Record(
-        path, row_c, m.t_s[keep], weighed, m.i_a[keep], m.v_v[keep], m.temp_c[keep], m.ah[keep]
-    )
+        path, row_c, m.t_s[keep], weighed, m.i_a[keep], m.v_v[keep], m.temp_c[keep], m.ah[keep],
+        logged_s=logged_s,
+    )  # fmt: skip
 
 
 def stem(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from solidbms.identify import estimator
 from solidbms.identify.fit import SPAN_C
 from solidbms.identify.job import CLIFF_SOC, Result
 from solidbms.schema import BadInput, CellLimits
@@ -27,7 +28,7 @@ NO_LIMITS = (
 
 def cell_toml(r: Result) -> str:
     """Return the text of the cell file."""
-    blocks = (_head, _capacity, _ocv, _resistance, _thermal, _limits, _accuracy)
+    blocks = (_head, _capacity, _ocv, _resistance, _thermal, _limits, _accuracy, _filter)
     return "\n".join(block(r) for block in blocks)
 
 
@@ -215,6 +216,38 @@ def _accuracy(r: Result) -> str:
         f"temp_c = {_list(c.r_temp_c, 0)}",
         f"residual_mv = {_list(residual, 1)}\n",
     ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _filter(r: Result) -> str:
+    t = r.tables
+    about = (
+        "What the estimator in the firmware works with. It has no slow loss (sag) to take off and "
+        "must not take one for SoC: this fit of the same circuit to the same files has lags that "
+        "carry over to other loads and an OCV of its own at every temperature. residual_mv: what "
+        "it leaves under load, a quarter added for loads that it has not seen. ocv_error_mv: RMS "
+        "of rests"
+    )
+    if r.ocv.half_gap_v.any():
+        about += ", and of half the distance of the branches"
+    beyond = [c for c in t.temp_c if not t.known_c[0] <= c <= t.known_c[-1]]
+    if beyond:
+        named = " and ".join(f"{c:g}" for c in beyond)
+        about += (f"; both grow with the distance at {named} degC, where there are slow tests "
+                  "alone")  # fmt: skip
+    lines = [
+        _remark(about + "."),
+        "[filter]",
+        f"temp_c = {_list(t.temp_c, 0)}",
+        f"soc = {_list(estimator.R_SOC, 2)}",
+        *(f"r{k}_ohm = {_list(rows, 5)}" for k, rows in enumerate(t.r_ohm)),
+        f"tau1_s = {estimator.TAU_S[0]}",
+        f"tau2_s = {estimator.TAU_S[1]}",
+        f"ocv_soc = {_list(estimator.OCV_SOC, 3)}",
+        f"ocv_v = {_list(t.ocv_v, 4)}",
+        f"residual_mv = {_list(t.residual_mv, 1)}",
+        f"ocv_error_mv = {_list(t.ocv_error_mv, 1)}\n",
+    ]
     return "\n".join(lines)
 
 
