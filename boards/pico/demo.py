@@ -6,7 +6,7 @@ Integers within 31 bits and no allocation: it runs where the heap is locked.
 
 from array import array
 
-from bms.core.fixed import clamp, interp, ticks_diff
+from bms.core.fixed import clamp, interp, lag, ticks_diff
 
 _VBUS = 0x05
 _CURRENT = 0x07
@@ -28,6 +28,7 @@ _AMBIENT_MDEGC = 24000
 _HEAT_MJ_PER_K = 40000
 _TAU_S = 400
 _STEP_MAX_MS = 1000
+_DROP_MAX_UV = 500000
 
 
 class Cell:
@@ -38,9 +39,14 @@ class Cell:
         self.pack = pack
         self.ticks_ms = ticks_ms
         self.gates = gates
-        table = pack.ocv_uv_ppm
-        n = len(table) >> 1
-        self.uv_over_ppm = array("i", table[n:]) + array("i", table[:n])
+        # The estimator's own tables, at one temperature.
+        row = 0
+        while row + 1 < len(pack.cell_mdegc) and pack.cell_mdegc[row] < _AMBIENT_MDEGC:
+            row += 1
+        self.uv_over_ppm = _over(pack.cell_ocv_ppm, pack.cell_ocv_uv, row)
+        self.r0_over_ppm = _over(pack.cell_r_ppm, pack.cell_r0_uohm, row)
+        self.r1_over_ppm = _over(pack.cell_r_ppm, pack.cell_r1_uohm, row)
+        self.r2_over_ppm = _over(pack.cell_r_ppm, pack.cell_r2_uohm, row)
         self.last_ms = ticks_ms()
         self.round_ms = 0
         self.ppm = 700000
@@ -49,6 +55,7 @@ class Cell:
         self.heat_rest = 0
         self.ma = 0
         self.charging = False
+        self.lags_uv = array("i", [0] * 4)  # polarisation, twice, and what each still owes
         self.moved_ms = 0
 
     def step(self):
@@ -61,6 +68,10 @@ class Cell:
         if (ma > 0 and not self.gates.charge.on) or (ma < 0 and not self.gates.discharge.on):
             ma = 0
         self.ma = ma
+        drop_uv = _drop_uv(ma, interp(self.r1_over_ppm, self.ppm))
+        lag(self.lags_uv, 0, drop_uv, dt, self.pack.tau1_ms)
+        drop_uv = _drop_uv(ma, interp(self.r2_over_ppm, self.ppm))
+        lag(self.lags_uv, 2, drop_uv, dt, self.pack.tau2_ms)
         moved = ma * dt + self.rest_uas
         self.ppm = clamp(self.ppm + moved // self.pack.uas_per_ppm, 0, 1000000)
         self.rest_uas = moved % self.pack.uas_per_ppm
@@ -90,8 +101,16 @@ class Cell:
 
     def uv(self):
         """Return the terminal voltage."""
-        uohm = interp(self.pack.dcir_uohm, self.mdegc)
-        return interp(self.uv_over_ppm, self.ppm) + self.ma * (uohm // 100) // 10
+        drop_uv = _drop_uv(self.ma, interp(self.r0_over_ppm, self.ppm))
+        return interp(self.uv_over_ppm, self.ppm) + drop_uv + self.lags_uv[0] + self.lags_uv[2]
+
+
+def _over(axis, table, row):
+    return axis + table[row * len(axis) : (row + 1) * len(axis)]
+
+
+def _drop_uv(ma, uohm):
+    return clamp(ma * (uohm // 100) // 10, -_DROP_MAX_UV, _DROP_MAX_UV)
 
 
 class Bus:

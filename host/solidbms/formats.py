@@ -7,7 +7,21 @@ from __future__ import annotations
 
 import sys
 
-from bms.core import frame, limits, plausible, protect, rules, soc, status, switch
+from bms.core import (
+    bound,
+    capacity,
+    filter,
+    frame,
+    limits,
+    plausible,
+    protect,
+    rules,
+    scale,
+    soc,
+    spread,
+    status,
+    switch,
+)
 from bms.links import framing, news
 
 from solidbms.record import MAGIC, VERSION
@@ -51,6 +65,10 @@ valid, 65536 the dead-man holds open what is commanded closed, 131072 gate path 
 Requests (`frame.req_code`) by number: {requests}.
 
 **SoC** (`soc.`): {soc}.
+Of its parts: the filter (`filter.`): {filter}, where `_high` and `_low` make one number, 30 bits
+in the low word; the scale on resistance (`scale.`): {scale}; the bound (`bound.`): {bound}; where
+there are several cells each cell's difference (`spread.`): {spread}, with the number of the cell;
+the capacity (`capacity.`): {capacity}.
 
 **Limits** (`limit.`): {limits}.
 
@@ -169,6 +187,11 @@ def formats() -> str:
         requests=numbered(switch.REQUESTS),
         request_words=", ".join(f"`{word}`" for word in switch.REQUESTS[1:]),
         soc=listed(soc.FIELDS),
+        filter=listed(filter.FIELDS),
+        scale=listed(scale.FIELDS),
+        bound=listed(bound.FIELDS),
+        spread=listed(spread.FIELDS),
+        capacity=listed(capacity.FIELDS),
         limits=listed(limits.FIELDS),
         link_version=framing.VERSION,
         payload_max=framing.PAYLOAD_MAX,

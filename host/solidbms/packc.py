@@ -16,7 +16,7 @@ from bms.core import pack as blob_layout
 from bms.core import plausible, rules
 from bms.core.fixed import DY_MAX
 
-from solidbms import ledger, watch
+from solidbms import celltables, ledger, watch
 from solidbms.fronts import UNUSED, front
 from solidbms.plant import ntc
 from solidbms.schema import (
@@ -45,7 +45,6 @@ KELVIN = 273.15
 ADC_TEMPS_C = range(-45, 126, 5)
 DCIR_TEMPS_C = range(-40, 81, 10)
 TABLE_KEYS = {  # where a table of the blob comes from
-    "ocv_uv_ppm": "cell: ocv",
     "dcir_uohm": "cell: resistance",
     "polar_uohm": "cell: resistance",
     "r1s_uohm": "cell: resistance",
@@ -155,7 +154,7 @@ def examine(
     errors += ledger.errors(file)
     compiled = Compiled(file, cell, pack_rules, b"")
     if not errors:
-        blob = _blob(file, cell, pack_rules, capacity_factor, errors)
+        blob = _blob(file, cell, pack_rules, capacity_factor, reports, errors)
         compiled = Compiled(file, cell, pack_rules, blob)
     return compiled, errors
 
@@ -294,6 +293,8 @@ def _check_cell(cell: CellFile, errors: list[str]) -> None:
             errors.append(f"{where}: resistance.{key}: a row a temp_c, a column a soc is valid")
     if not _rising(table.temp_c, 0) or not _rising(table.soc, 0):
         errors.append(f"{where}: resistance: rising temp_c and soc are valid")
+    if cell.filter and (cell.filter.ocv_soc[0] != 0 or cell.filter.ocv_soc[-1] != 1):
+        errors.append(f"{where}: filter.ocv_soc: from 0 to 1 is valid")
     if cell.limits.v_min >= cell.limits.v_max:
         errors.append(f"{where}: limits.v_min: below v_max is valid")
 
@@ -402,9 +403,10 @@ def _blob(
     cell: CellFile,
     pack_rules: list[Rule],
     capacity_factor: float,
+    reports: bool,
     errors: list[str],
 ) -> bytes:
-    fields = _fields(file, cell, capacity_factor) | watch.fields(file, cell, pack_rules)
+    fields = _fields(file, cell, capacity_factor, reports) | watch.fields(file, cell, pack_rules)
     tables = _tables(file, cell)
     for name, (xs, ys) in tables.items():
         if not _rising(xs, 0):
@@ -425,7 +427,7 @@ def _blob(
             words += [rule.limit, rule.release, rule.delay_ms, rule.shed_ms]
     flat = {name: [*(round(x) for x in xs), *(round(y) for y in ys)]
             for name, (xs, ys) in tables.items()}  # fmt: skip
-    flat |= front(file).tables(file)
+    flat |= front(file).tables(file) | celltables.tables(cell, file.soc.ocv_error_mv)
     for name in blob_layout.TABLES:
         words += [len(flat.get(name, [])), *flat.get(name, [])]
     if any(abs(word) >= 1 << 30 for word in words):
@@ -435,9 +437,11 @@ def _blob(
     return body + struct.pack("<I", crc32(body))
 
 
-def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str, int]:
+def _fields(
+    file: PackFile, cell: CellFile, capacity_factor: float, reports: bool
+) -> dict[str, int]:
     ah = cell.capacity.ah * capacity_factor
-    ocv_mv = file.soc.ocv_error_mv or cell.accuracy.ocv_mv
+    tau1_ms, tau2_ms = celltables.taus_ms(cell)
     chip = front(file)
     return {
         "rows": len(rules.ROWS),
@@ -451,13 +455,15 @@ def _fields(file: PackFile, cell: CellFile, capacity_factor: float) -> dict[str,
         "charge_max_ma": round(file.charge_a_max * 1e3),
         "discharge_max_ma": round(file.discharge_a_max * 1e3),
         "uas_per_ppm": max(1, round(ah * 3600)),
-        "ocv_error_uv": round(ocv_mv * 1e3),
         "gain_error_ppm": round(file.soc.gain_error_pct * 1e4),
         "capacity_error_ppm": round(file.soc.capacity_error_pct * 1e4),
         "offset_error_ua": round(file.soc.offset_error_a * 1e6),
         "rest_ua": round((file.soc.rest_a or ah / 200) * 1e6),
         "rest_ms": round(file.soc.rest_s * 1e3),
         "rest_cold_ms": round(file.soc.rest_cold_s * 1e3),
+        "tau1_ms": tau1_ms,
+        "tau2_ms": tau2_ms,
+        "isolates": int(not reports),
         "ntc_low": 1000,  # 1.5 % of the range: no NTC in its window reads so near a rail
         "ntc_high": 64500,
         "chip": chip.CHIP,
@@ -472,7 +478,6 @@ def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list
     rows = range(len(cell.resistance.temp_c))
     r0_k = cell.resistance.activation_r0_k
     tables = {
-        "ocv_uv_ppm": ([v * 1e6 for v in cell.ocv.v], [s * 1e6 for s in cell.ocv.soc]),
         "dcir_uohm": _over_temperature(cell, ("r0_ohm",), cell.resistance.activation_r0_k),
         "polar_uohm": _over_temperature(
             cell, ("r1_ohm", "r2_ohm"), cell.resistance.activation_rc_k

@@ -127,7 +127,8 @@ class FilterTables(Model):
 
     Rows by temp_c. V = ocv_v over ocv_soc + R0 I + a lag of tau1_s of R1 I and one of tau2_s of
     R2 I, R over soc. residual_mv: what that leaves of voltage under load, ocv_error_mv: of rested
-    OCV, both RMS. Hysteresis is that of [ocv].
+    OCV, both RMS. Hysteresis and the activation of R, between rows too, are those of [ocv] and
+    [resistance].
     """
 
     temp_c: Annotated[list[TempC], Field(min_length=1)]

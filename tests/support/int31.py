@@ -3,7 +3,7 @@
 `load()` imports fresh copies of all modules under `bms` but `OFF_PATH`, their syntax tree changed
 so that the result of each operator, of `abs`, `min`, `max` and `sum`, and each number written down
 passes through a check. A Frame's readings may be any 32-bit integer: storing and comparing is no
-arithmetic.
+arithmetic. In the modules `WIDE` it is the other way round: there only what is stored is checked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ LOW, HIGH = -(1 << 30), (1 << 30) - 1
 _CHECK = "__fits__"
 # Runs after the gates, where an allocation is allowed: bigger integers are too.
 OFF_PATH = ("links",)
+# The estimator, in the slack too: what it writes into a state `v` must fit, the steps need not.
+WIDE = ("bound", "capacity", "celltable", "filter", "scale", "soc", "spread")
 _CALLS = ("abs", "min", "max", "sum", "divmod", "pow")
 
 
@@ -77,6 +79,32 @@ class _Wrap(ast.NodeTransformer):
         return node
 
 
+class _WrapStored(ast.NodeTransformer):
+    """Checks what is written into an array called `v`, and nothing on the way there."""
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        if not _stored(node.target):
+            return node
+        source = ast.parse(ast.unparse(node.target), mode="eval").body
+        value = ast.BinOp(source, node.op, node.value)
+        assign = ast.Assign([node.target], value)
+        return self.visit_Assign(ast.fix_missing_locations(ast.copy_location(assign, node)))
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        if any(_stored(target) for target in node.targets):
+            call = ast.Call(ast.Name(_CHECK, ast.Load()), [node.value], [])
+            node.value = ast.copy_location(call, node.value)
+        return node
+
+
+def _stored(target: ast.expr) -> bool:
+    if not isinstance(target, ast.Subscript):
+        return False
+    whole = target.value
+    name = whole.attr if isinstance(whole, ast.Attribute) else getattr(whole, "id", "")
+    return name == "v"
+
+
 class _Loader(SourceLoader):
     def __init__(self, path: str) -> None:
         self.path = path
@@ -91,7 +119,10 @@ class _Loader(SourceLoader):
         raise OSError  # never from a cache of compiled code
 
     def source_to_code(self, data: Any, path: Any = "", **_: Any) -> Any:  # type: ignore[override]
-        tree = ast.fix_missing_locations(_Wrap().visit(ast.parse(data)))
+        core = Path(self.path).parent.name == "core"
+        wide = core and Path(self.path).stem in WIDE
+        wrap = _WrapStored() if wide else _Wrap()
+        tree = ast.fix_missing_locations(wrap.visit(ast.parse(data)))
         return compile(tree, path, "exec")
 
     def exec_module(self, module: ModuleType) -> None:

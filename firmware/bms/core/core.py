@@ -4,12 +4,15 @@ from binascii import crc32
 
 from bms.core.balance import FIELDS as BALANCE_FIELDS
 from bms.core.balance import Balance
+from bms.core.bound import FIELDS as BOUND_FIELDS
+from bms.core.capacity import FIELDS as CAPACITY_FIELDS
 from bms.core.cellstep import FIELDS as CELLSTEP_FIELDS
 from bms.core.cellstep import CellStep
 from bms.core.cellwatch import FIELDS as CELLWATCH_FIELDS
 from bms.core.cellwatch import LOOK, CellWatch
 from bms.core.charging import FIELDS as CHARGING_FIELDS
 from bms.core.charging import STAGE, Charging
+from bms.core.filter import FIELDS as FILTER_FIELDS
 from bms.core.frame import FEATURE_LOST, FLAGS, Frame
 from bms.core.gatewatch import FIELDS as GATEWATCH_FIELDS
 from bms.core.gatewatch import GateWatch
@@ -18,6 +21,7 @@ from bms.core.limits import Limits
 from bms.core.plausible import FIELDS as SIGNAL_FIELDS
 from bms.core.plausible import Plausible
 from bms.core.protect import NO_SHED, Protect
+from bms.core.scale import FIELDS as SCALE_FIELDS
 from bms.core.selfcheck import FIELDS as SELFCHECK_FIELDS
 from bms.core.selfcheck import SelfCheck
 from bms.core.soc import FIELDS as SOC_FIELDS
@@ -111,6 +115,7 @@ class Core:
 
         Status has two buffers: its entry, the last, is renewed by `digest`.
         """
+        soc = self.soc
         return [
             self.frame.v,
             self.plausible.v,
@@ -125,7 +130,12 @@ class Core:
             self.thermal.last,
             self.charging.v,
             self.selfcheck.v,
-            self.soc.v,
+            soc.v,
+            soc.filter.v,
+            soc.filter.scale.v,
+            soc.filter.bound.v,
+            soc.spread.v,
+            soc.capacity.v,
             self.limits.v,
             self.balance.v,
             self.status.v,
@@ -148,6 +158,11 @@ class Core:
             ("charging", list(CHARGING_FIELDS)),
             ("check", list(SELFCHECK_FIELDS)),
             ("soc", list(SOC_FIELDS)),
+            ("filter", list(FILTER_FIELDS)),
+            ("scale", list(SCALE_FIELDS)),
+            ("bound", list(BOUND_FIELDS)),
+            ("spread", self.soc.spread.names()),
+            ("capacity", list(CAPACITY_FIELDS)),
             ("limit", list(LIMITS_FIELDS)),
             ("balance", list(BALANCE_FIELDS)),
             ("status", [name for name, _ in STATUS_FIELDS]),

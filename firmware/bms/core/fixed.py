@@ -54,7 +54,7 @@ def mul_div(a, b, d):
 def lag(v, at, x, dt_ms, tau_ms):
     """Let v[at] follow x as a first-order lag does; v[at + 1] keeps the remainder.
 
-    Both within +-500000, dt_ms up to 1000, tau_ms up to 60000.
+    Both within +-500000, dt_ms up to 1000, tau_ms up to 50000000.
     """
     part = (x - v[at]) * dt_ms + v[at + 1]
     v[at] += part // tau_ms

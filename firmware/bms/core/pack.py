@@ -12,7 +12,7 @@ from bms.compat import const
 from bms.core.rules import ROWS
 
 MAGIC = b"SBMS"
-VERSION = 3
+VERSION = 4
 
 FIELDS = (
     "rows",  # rules the blob was compiled for
@@ -26,13 +26,15 @@ FIELDS = (
     "charge_max_ma",
     "discharge_max_ma",
     "uas_per_ppm",  # charge that moves SoC by 1 ppm: the capacity in As
-    "ocv_error_uv",  # rested OCV against the table
     "gain_error_ppm",  # current sensor, for the bound
     "capacity_error_ppm",
     "offset_error_ua",
     "rest_ua",  # below this current the pack rests
     "rest_ms",  # rest before OCV is believed
     "rest_cold_ms",  # the same below 0 degC
+    "tau1_ms",  # time constants of the estimator's R1 and R2
+    "tau2_ms",
+    "isolates",  # 1: no current flows past open gates, so what is read then is the offset
     "has_fet",  # 1: the FETs have a sensor
     "has_board",  # 1: so has the board
     "pre_discharge",  # 1: the front end brings up the terminals first
@@ -68,7 +70,6 @@ FIELDS = (
     "alert_over",
 )
 TABLES = (
-    "ocv_uv_ppm",  # SoC over rested voltage
     "dcir_uohm",  # R0 of a cell over temperature (mdegC)
     "polar_uohm",  # R1 + R2 over temperature
     "r1s_uohm",  # what a cell's voltage answers within 1 s, at its worst SoC
@@ -77,6 +78,17 @@ TABLES = (
     "discharge_derate_ppm",
     "ntc_mdegc",  # temperature over ADC code (16 bit); empty where the chip reads the sensors
     "chip_memory",  # what the driver writes into the chip: address, value, ... in its own terms
+    # The cell as the estimator sees it, see celltable: axes, and tables with a row a temperature.
+    "cell_mdegc",
+    "cell_ocv_ppm",
+    "cell_ocv_uv",
+    "cell_hysteresis_uv",  # one row, empty where OCV has one branch
+    "cell_r_ppm",
+    "cell_r0_uohm",
+    "cell_r1_uohm",
+    "cell_r2_uohm",
+    "cell_residual_uv",  # one column: what the model leaves of voltage under load, RMS,
+    "cell_ocv_error_uv",  # and the table of rested OCV
 )
 RULE_SIZE = const(4)
 

@@ -33,11 +33,16 @@ def test_what_was_compiled_is_read_back(pack):
     assert found.temps == pack.file.thermistor.count and found.tick_ms == pack.file.tick_ms
     for name in FIELDS:
         assert isinstance(getattr(found, name), int)
-    for name in TABLES[:-1]:  # not the memory of the chip: y over x
+    paired = TABLES[: TABLES.index("chip_memory")]
+    for name in paired:  # y over x
         table = list(getattr(found, name))
         xs = table[: len(table) // 2]
         assert len(table) % 2 == 0 and len(xs) >= 2 and xs == sorted(xs)
-    assert found.ocv_uv_ppm[-1] == 1_000_000
+    assert found.cell_ocv_ppm[0] == 0 and found.cell_ocv_ppm[-1] == 1_000_000
+    rows = len(found.cell_mdegc)
+    assert len(found.cell_ocv_uv) == rows * len(found.cell_ocv_ppm)
+    for name in ("cell_r0_uohm", "cell_r1_uohm", "cell_r2_uohm"):
+        assert len(getattr(found, name)) == rows * len(found.cell_r_ppm)
     for k, row in enumerate(R.ROWS):
         limit, release, delay_ms, shed_ms = found.rule(k)
         assert (limit - release) * row[R.SIDE] >= 0

@@ -306,7 +306,7 @@ def _clock(real: Real) -> Iterator[bool]:
 
 def _config(real: Real) -> Iterator[bool]:
     yield from ticks(150)
-    real.pack.ocv_uv_ppm[0] ^= 1 << 7
+    real.pack.cell_ocv_uv[0] ^= 1 << 7
     yield from always()
 
 

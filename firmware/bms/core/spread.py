@@ -1,0 +1,119 @@
+"""SoC of each cell against the mean, and its resistance against the mean: one cell a slice.
+
+A filter on the small difference instead of one filter a cell (bar-delta, Plett, Battery
+Management Systems vol. 2, ch. 5.4): the difference in voltage is OCV' times the difference in SoC,
+plus the difference in resistance times the drop. Cells in series share current and, nearly, all
+that the model gets wrong, so little noise is left.
+
+Slack only: squares need more than 31 bits on their way; every word that stays has 31.
+"""
+
+from array import array
+
+from bms.compat import const
+from bms.core.bound import root
+
+FIELDS = (  # of every cell
+    "delta",  # SoC less the mean, ppm with 8 fractional bits
+    "var",  # variance of that, in 256 ppm2
+    "ratio",  # resistance against the mean, 14 fractional bits
+    "at_ppm",  # mean SoC and time at the cell's last turn
+    "at_s",
+)
+_SIZE = const(5)
+_SD_START_PPM = const(50000)
+_RATIO_ONE = const(16384)
+_NOISE_SHIFT = const(2)  # a quarter of the cell's residual is not shared
+_DROP_SHIFT = const(3)  # an eighth of the drop
+_WALK_PPM2 = const(4)  # a second
+_SHARE_PPM = const(20000)  # capacities differ: of the charge moved since a cell's last turn
+_LEAST_UV = const(5000)  # drops below it teach no resistance
+_MOST_PPM = const(500000)
+
+
+class Spread:
+    """Differences of one pack. `v` holds `FIELDS` for every cell, nothing for one cell alone."""
+
+    def __init__(self, pack):
+        self.n = pack.cells
+        self.v = array("i", [0] * (_SIZE * self.n if self.n > 1 else 0))
+        self.low_ppm = self.high_ppm = self.low_sd_ppm = 0
+        self.next = self.n
+        for k in range(0, len(self.v), _SIZE):
+            self.v[k + 1] = _SD_START_PPM * _SD_START_PPM >> 8
+            self.v[k + 2] = _RATIO_ONE
+
+    def names(self):
+        """Return the name of every word of `v`."""
+        return ["%s%d" % (name, k) for k in range(len(self.v) // _SIZE) for name in FIELDS]
+
+    def start(self, mean_ppm):
+        """Begin at this SoC, every cell as full as the mean for all that is known."""
+        for k in range(3, len(self.v), _SIZE):
+            self.v[k] = mean_ppm
+
+    def begin(self):
+        """Start a round."""
+        self.next = 0 if self.v else self.n
+
+    def busy(self):
+        """Return whether cells wait for their turn."""
+        return self.next < self.n
+
+    def slice(self, uv, mean_uv, drop_uv, slope, residual_uv, mean_ppm, second):
+        """Take in the next cell: its voltage and the cells' mean (uV), the mean drop that the
+        model sees, slope of OCV (uV a ppm, 16 fractional bits), residual, mean SoC, time (s)."""
+        v = self.v
+        at = _SIZE * self.next
+        self.next += 1
+        moved = abs(mean_ppm - v[at + 3]) * _SHARE_PPM // 1000000
+        passed = max(second - v[at + 4], 1)
+        v[at + 3] = mean_ppm
+        v[at + 4] = second
+        var = (v[at + 1] << 8) + moved * moved + _WALK_PPM2 * passed
+        delta = v[at]
+        own = drop_uv * (v[at + 2] - _RATIO_ONE) >> 14
+        y = uv - mean_uv - own - (slope * delta >> 24)
+        noise = residual_uv >> _NOISE_SHIFT
+        drop = drop_uv >> _DROP_SHIFT
+        seen = slope * var >> 16  # ppm uV
+        total = (slope * seen >> 16) + noise * noise + drop * drop + 1
+        v[at] = max(min(delta + (seen * y << 8) // total, _MOST_PPM << 8), -_MOST_PPM << 8)
+        var -= seen * seen // total
+        v[at + 1] = min(max(var, 256), 1 << 37) >> 8
+        if abs(drop_uv) > _LEAST_UV:
+            step = ((y << 14) // drop_uv) >> 8
+            v[at + 2] = min(max(v[at + 2] + step, _RATIO_ONE >> 2), _RATIO_ONE << 3)
+        if self.next == self.n:
+            self._ends()
+
+    def _ends(self):
+        # Differences are against the mean: what they have in common belongs to it.
+        v = self.v
+        shared = 0
+        for k in range(0, len(v), _SIZE):
+            shared += v[k]
+        shared //= self.n
+        low = high = 0
+        for k in range(0, len(v), _SIZE):
+            v[k] -= shared
+            if v[k] <= v[low]:
+                low = k
+            if v[k] >= v[high]:
+                high = k
+        self.low_ppm = v[low] >> 8
+        self.high_ppm = v[high] >> 8
+        self.low_sd_ppm = root(v[low + 1] << 8, self.low_sd_ppm)
+
+    def pack_ppm(self, mean_ppm):
+        """Return what the pack can give of what it can take: empty with its weakest cell, full
+        with its fullest."""
+        if not self.low_ppm and not self.high_ppm:
+            return mean_ppm
+        low = mean_ppm + self.low_ppm
+        room = 1000000 - mean_ppm - self.high_ppm
+        if low <= 0:
+            return 0
+        if room <= 0:
+            return 1000000
+        return low * 1000000 // (low + room)
