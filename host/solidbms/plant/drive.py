@@ -70,9 +70,16 @@ class Drive:
         return self.truth()[1]
 
     def truth(self) -> tuple[float, float]:
-        """Return true SoC of the weakest cell and the hottest cell's temperature."""
+        """Return true SoC of the pack and the hottest cell's temperature.
+
+        What the weakest cell has left, of that and what the fullest has room for.
+        """
         self._end()
-        return float(self.cells.soc.min()), float(self.cells.temp_c.max())
+        cells = self.cells
+        soc = np.clip(cells.soc, 0.0, 1.0)
+        left_ah = float((soc * cells.capacity_ah).min())
+        room_ah = float(((1 - soc) * cells.capacity_ah).min())
+        return left_ah / (left_ah + room_ah), float(cells.temp_c.max())
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
         """Advance by dt_s under what load and charger ask for and the gates let through."""
