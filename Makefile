@@ -1,6 +1,7 @@
 # Each target sets up what it needs. Variables: SCENARIO, TARGET (cpython, unix or emu), OUT (a
-# directory), ARGS (for pytest), PYTHON (a Python 3.11 or later), UF2 (a MicroPython image for the
-# Pico, RPI_PICO-*.uf2), BOARD, PACK, PORT and SERIAL (which board, where there are several).
+# directory), ARGS (more options), PYTHON (a Python 3.11 or later), UF2 (a MicroPython image for the
+# Pico, RPI_PICO-*.uf2), BOARD, PACK, PORT and SERIAL (which board, where there are several), DATA
+# (a directory of measured cells).
 SCENARIO = robot_shift
 BOARD = pico
 PACK = demo
@@ -24,11 +25,11 @@ ifdef UF2
 export SOLIDBMS_UF2 = $(abspath $(UF2))
 endif
 
-.PHONY: help run test check flash emu mutants bench campaign adversary setup lock clean
+.PHONY: help run test check flash emu mutants bench bench-soc campaign adversary setup lock clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.run  ## drive SCENARIO (robot_shift) on TARGET (unix); results in build/SCENARIO
 	$(BIN)/solidbms run $(SCENARIO) $(if $(TARGET),--target $(TARGET)) $(if $(OUT),--out $(OUT))
@@ -61,6 +62,9 @@ mutants: .venv/.dev  ## break the protection on purpose: do the tests notice?
 
 bench: .venv/.dev  ## what a tick costs: on this machine and, given UF2, on an emulated Pico beside C
 	PYTHONPATH=tests $(BIN)/python -m bench
+
+bench-soc: .venv/.dev  ## score SoC on measured cells in DATA, beside other schemes
+	PYTHONPATH=tests $(BIN)/python -m bench.soc $(DATA) $(ARGS)
 
 campaign: .venv/.run  ## try every single fault on robot_14s and bench_1s; writes docs/safety.md
 	-$(BIN)/solidbms campaign robot_14s

@@ -1,0 +1,133 @@
+"""`make bench-soc DATA=folder`: score the estimator on measured cells, beside other schemes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.soc import cases, cells, one, table
+from bench.soc.page import page
+from bench.soc.pool import do_all
+from solidbms.schema import BadInput, shown
+
+Say = Callable[[float, str], None]  # share done, a line
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what there are files for; write table.md, index.html and results.json to --out."""
+    parser = argparse.ArgumentParser(prog="bench.soc", description=__doc__)
+    parser.add_argument("data", nargs="?", default="", help="folder with lg_hg2, panasonic, a123")
+    parser.add_argument("--out", type=Path, default=Path("build") / "bench_soc")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", help="groups with this in their name")
+    asked = parser.parse_args(argv)
+    data = Path(asked.data)
+    found = cases.groups(data) if asked.data else []
+    if not found:
+        where = f"{data}: no such files" if asked.data else "no data"
+        print(f"bench-soc: {where}; DATA=folder with lg_hg2/, panasonic/, a123/ as they are named "
+              f"there is valid. {cases.DATA}", file=sys.stderr)  # fmt: skip
+        return 2
+    found = [g for g in found if asked.only in g.name]
+    if not found:
+        print(f"bench-soc: --only {asked.only!r}: a part of a group's name is valid",
+              file=sys.stderr)  # fmt: skip
+        return 2
+    try:
+        return _bench(found, data, asked.out, asked.jobs)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 1
+
+
+def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
+    began = time.monotonic()
+    runs = list(dict.fromkeys(run for g in groups for run in g.runs))
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[one.Result] = []
+    with _progress() as say:
+        made = {r.cell: r.cell for r in runs}
+        folds = cells.folds(runs)
+        if folds:
+            say(0.0, f"cells: {', '.join(folds)}")
+            if not do_all(
+                [(cells.make_fold, (fold, data, out / "cells")) for fold in folds], jobs,
+                lambda at, path: made.update({folds[at]: path}),
+            ):  # fmt: skip
+                raise KeyboardInterrupt
+        # Files by length, the longest first: the last process to end is soon done.
+        runs.sort(key=lambda r: -r.path.stat().st_size)
+
+        def came(at: int, result: one.Result) -> None:
+            results.append(result)
+            spent = time.monotonic() - began
+            size = sum(r.path.stat().st_size for r in runs)
+            share = sum(r.run.path.stat().st_size for r in results) / size
+            left = spent / share - spent
+            score = result.scores[one.OURS]
+            say(share, f"{len(results)} of {len(runs)}, {left / 60:.0f} min left: "
+                f"{result.run.name}, {cases.STARTS[result.run.start]}: "
+                f"{score.rmse_pct:.2f} / {score.max_pct:.2f}")  # fmt: skip
+            if len(results) % 10 == 0:
+                _write(groups, results, out, f"{len(results)} of {len(runs)} runs so far.")
+
+        whole = do_all([(one.do, (r, made[r.cell])) for r in runs], jobs, came)
+    partial = "" if whole else f"Stopped: {len(results)} of {len(runs)} runs."
+    _write(groups, results, out, partial)
+    hours = sum(r.simulated_s for r in results) / 3600
+    print(table.whole(table.done(groups, results), partial))
+    print(f"{hours:.0f} h of measured use in {(time.monotonic() - began) / 60:.0f} min; "
+          f"{shown(out / 'index.html')}, {shown(out / 'table.md')}")  # fmt: skip
+    return 0 if whole else 1
+
+
+def _write(groups: list[cases.Group], results: list[one.Result], out: Path, partial: str) -> None:
+    """Write what there is: each file whole or as it was before."""
+    found = table.done(groups, results)
+    texts = {
+        "table.md": table.whole(found, partial),
+        "index.html": page(found, partial),
+        "results.json": json.dumps([_plain(r) for r in results], indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        fresh = out / f"{name}.new"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(out / name)
+
+
+def _plain(r: one.Result) -> dict[str, Any]:
+    run = r.run
+    return {
+        "group": run.group, "file": run.name, "temp_c": run.temp_c, "start": run.start,
+        "options": run.options, "scores": {k: asdict(s) for k, s in r.scores.items()},
+        "simulated_s": r.simulated_s, "wall_s": round(r.wall_s, 1),
+    }  # fmt: skip
+
+
+@contextmanager
+def _progress() -> Iterator[Say]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda share, line: print(f"{100 * share:3.0f} %  {line}", file=sys.stderr)
+        return
+    columns = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda share, line: bar.update(task, completed=share, description=line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
