@@ -125,8 +125,23 @@ class Battery:
 
     @property
     def bound(self) -> float:
-        """How far `soc` may be off: the truth is within soc - bound .. soc + bound."""
+        """How far `soc` may be off: two standard deviations, so 95 times of 100 it is nearer."""
         return self._word("soc_bound_ppm", 1e6)
+
+    @property
+    def energy_wh(self) -> float:
+        """Usable energy left, at this temperature and the mean current."""
+        return self._word("energy_mwh", 1e3)
+
+    @property
+    def empty_s(self) -> float | None:
+        """Seconds to empty at the mean current, None while it does not discharge."""
+        return self._span("empty_s")
+
+    @property
+    def full_s(self) -> float | None:
+        """Seconds to full at the mean current, None while it does not charge."""
+        return self._span("full_s")
 
     @property
     def limits(self) -> Limits:
@@ -230,6 +245,10 @@ class Battery:
             return self._changed.wait_for(
                 lambda: self._connected and self.state in states, timeout_s
             )
+
+    def _span(self, name: str) -> float | None:
+        status = self.status
+        return float(status[name]) if status and status[name] >= 0 else None
 
     def _word(self, name: str, per: float) -> float:
         status = self.status

@@ -88,6 +88,17 @@ def tables(cell: CellFile, ocv_error_mv: float | None = None) -> dict[str, list[
     }
 
 
+def usable(cell: CellFile) -> tuple[list[float], list[float]]:
+    """Return the usable share of the capacity in ppm over mdegc: all of it if nothing is said."""
+    points = dict(zip(cell.capacity.temp_c or [], cell.capacity.usable_ah or [], strict=True))
+    pairs = [(t * 1e3, min(ah / cell.capacity.ah, 1.0) * 1e6) for t, ah in sorted(points.items())]
+    if not pairs:
+        pairs = [(25e3, 1e6)]
+    if len(pairs) == 1:  # a table takes two
+        pairs.append((pairs[0][0] + 10e3, pairs[0][1]))
+    return [t for t, _ in pairs], [share for _, share in pairs]
+
+
 def _from_filter(cell: CellFile) -> _Source:
     block = cell.filter
     assert block is not None

@@ -13,6 +13,7 @@ from bms.core import (
     filter,
     frame,
     limits,
+    outlook,
     plausible,
     protect,
     rules,
@@ -69,6 +70,8 @@ Of its parts: the filter (`filter.`): {filter}, where `_high` and `_low` make on
 in the low word; the scale on resistance (`scale.`): {scale}; the bound (`bound.`): {bound}; where
 there are several cells each cell's difference (`spread.`): {spread}, with the number of the cell;
 the capacity (`capacity.`): {capacity}.
+
+**Outlook** (`outlook.`): {outlook}.
 
 **Limits** (`limit.`): {limits}.
 
@@ -192,6 +195,7 @@ def formats() -> str:
         bound=listed(bound.FIELDS),
         spread=listed(spread.FIELDS),
         capacity=listed(capacity.FIELDS),
+        outlook=listed(outlook.FIELDS),
         limits=listed(limits.FIELDS),
         link_version=framing.VERSION,
         payload_max=framing.PAYLOAD_MAX,

@@ -51,6 +51,7 @@ TABLE_KEYS = {  # where a table of the blob comes from
     "r10s_uohm": "cell: resistance",
     "charge_derate_ppm": "derating.charge",
     "discharge_derate_ppm": "derating.discharge",
+    "usable_ppm": "cell: capacity",
     "ntc_mdegc": "thermistor",
 }
 Age = Callable[[int], int]  # of a signal, in ms
@@ -486,6 +487,7 @@ def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list
         "r10s_uohm": _table(cell, [watch.answer_ohm(cell, k, 10.0) for k in rows], r0_k),
         "charge_derate_ppm": ([t * 1e3 for t, _ in charge], [f * 1e6 for _, f in charge]),
         "discharge_derate_ppm": ([t * 1e3 for t, _ in discharge], [f * 1e6 for _, f in discharge]),
+        "usable_ppm": celltables.usable(cell),
     }
     if not front(file).READS_TEMPS:
         tables["ntc_mdegc"] = _ntc(file)

@@ -24,7 +24,7 @@ _CHECK = "__fits__"
 # Runs after the gates, where an allocation is allowed: bigger integers are too.
 OFF_PATH = ("links",)
 # The estimator, in the slack too: what it writes into a state `v` must fit, the steps need not.
-WIDE = ("bound", "capacity", "celltable", "filter", "scale", "soc", "spread")
+WIDE = ("bound", "capacity", "celltable", "filter", "outlook", "scale", "soc", "spread")
 _CALLS = ("abs", "min", "max", "sum", "divmod", "pow")
 
 

@@ -18,6 +18,8 @@ from bms.core.gatewatch import FIELDS as GATEWATCH_FIELDS
 from bms.core.gatewatch import GateWatch
 from bms.core.limits import FIELDS as LIMITS_FIELDS
 from bms.core.limits import Limits
+from bms.core.outlook import FIELDS as OUTLOOK_FIELDS
+from bms.core.outlook import Outlook
 from bms.core.plausible import FIELDS as SIGNAL_FIELDS
 from bms.core.plausible import Plausible
 from bms.core.protect import NO_SHED, Protect
@@ -54,6 +56,7 @@ class Core:
         self.charging = Charging(pack)
         self.selfcheck = SelfCheck(pack, self.rules)
         self.soc = Soc(pack)
+        self.outlook = Outlook(pack)
         self.limits = Limits(pack)
         self.balance = Balance(pack)
         self.status = Status()
@@ -107,6 +110,7 @@ class Core:
         rules = self.rules
         stage = self.charging.v[STAGE]
         self.soc.step(frame, sig)
+        self.outlook.step(sig, self.soc)
         self.limits.step(sig, rules, stage, self.soc.v[SOC_PPM])
         self.balance.step(frame, sig, rules.shed_left_ms == NO_SHED, stage)
 
@@ -136,6 +140,7 @@ class Core:
             soc.filter.bound.v,
             soc.spread.v,
             soc.capacity.v,
+            self.outlook.v,
             self.limits.v,
             self.balance.v,
             self.status.v,
@@ -163,6 +168,7 @@ class Core:
             ("bound", list(BOUND_FIELDS)),
             ("spread", self.soc.spread.names()),
             ("capacity", list(CAPACITY_FIELDS)),
+            ("outlook", list(OUTLOOK_FIELDS)),
             ("limit", list(LIMITS_FIELDS)),
             ("balance", list(BALANCE_FIELDS)),
             ("status", [name for name, _ in STATUS_FIELDS]),

@@ -76,6 +76,7 @@ TABLES = (
     "r10s_uohm",  # within 10 s
     "charge_derate_ppm",  # of charge_max_ma over temperature
     "discharge_derate_ppm",
+    "usable_ppm",  # of the capacity, over temperature: a cold cell ends before it is empty
     "ntc_mdegc",  # temperature over ADC code (16 bit); empty where the chip reads the sensors
     "chip_memory",  # what the driver writes into the chip: address, value, ... in its own terms
     # The cell as the estimator sees it, see celltable: axes, and tables with a row a temperature.

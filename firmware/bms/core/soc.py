@@ -104,6 +104,14 @@ class Soc:
         most_ma = min(max(pack.discharge_max_ma, pack.charge_max_ma), 500000)
         self.unseen_ppm_s = min(most_ma * 1000 // pack.uas_per_ppm + 1, FULL_PPM)
 
+    def low_ppm(self):
+        """Return SoC of the weakest cell."""
+        return clamp(self.v[MEAN_PPM] + self.spread.low_ppm, 0, FULL_PPM)
+
+    def high_ppm(self):
+        """Return SoC of the fullest cell."""
+        return clamp(self.v[MEAN_PPM] + self.spread.high_ppm, 0, FULL_PPM)
+
     def step(self, frame, sig):
         """Take in one Frame and its signals (`Plausible.v`)."""
         v = self.v

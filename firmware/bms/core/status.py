@@ -5,10 +5,12 @@ from array import array
 from bms.compat import const
 from bms.core import frame as F
 from bms.core import limits as L
+from bms.core import outlook as O
 from bms.core import plausible as P
 from bms.core import soc as S
 from bms.core import switch as W
 from bms.core.balance import MASK
+from bms.core.capacity import RATIO_PPM
 from bms.core.charging import STAGE
 from bms.core.protect import ACTED, STRIDE
 
@@ -22,7 +24,7 @@ FIELDS = (
     ("blocked", "paths that a trip keeps open: 1 charge, 2 discharge"),
     ("shed_left_ms", "until the discharge path opens, -1 when nothing is shed"),
     ("soc_ppm", "state of charge"),
-    ("soc_bound_ppm", "SoC is within this of the truth"),
+    ("soc_bound_ppm", "SoC is within this of the truth, 95 times of 100"),
     ("pack_uv", "pack voltage"),
     ("current_ua", "charge positive"),
     ("cell_min_uv", "lowest cell"),
@@ -52,6 +54,10 @@ FIELDS = (
     ("balancing", "bit k: cell k bleeds"),
     ("fuse", "1 once the fuse was told to blow"),
     ("fe_alerts", "protections of the front end that stand, in its own bits"),
+    ("energy_mwh", "usable energy, at this temperature and mean current"),
+    ("empty_s", "time to empty at the mean current, -1: it does not discharge"),
+    ("full_s", "time to full at the mean current, -1: it does not charge"),
+    ("capacity_ppm", "learned capacity against the stated one"),
 )
 
 
@@ -116,6 +122,10 @@ class Status:
         n[34] = core.balance.v[MASK]
         n[35] = w[W.FUSE]
         n[36] = f[F.FE_ALERTS]
+        n[37] = core.outlook.v[O.ENERGY_MWH]
+        n[38] = core.outlook.v[O.EMPTY_S]
+        n[39] = core.outlook.v[O.FULL_S]
+        n[40] = soc.capacity.v[RATIO_PPM]
         self._next = self.v
         self.v = n
 

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
-from bms.core import balance, cellwatch, charging, gatewatch, selfcheck, thermal
+from bms.core import (
+    balance,
+    bound,
+    capacity,
+    cellwatch,
+    charging,
+    filter,
+    gatewatch,
+    outlook,
+    scale,
+    selfcheck,
+    thermal,
+)
 from bms.core import frame as F
 from bms.core import limits as L
 from bms.core import plausible as P
@@ -50,7 +64,8 @@ def test_names_fit_the_words(name: str):
     index_names(W, W.FIELDS)
     index_names(S, S.FIELDS)
     index_names(L, L.FIELDS)
-    for module in (balance, cellwatch, charging, gatewatch, selfcheck, thermal):
+    for module in (balance, bound, capacity, cellwatch, charging, filter, gatewatch, outlook,
+                   scale, selfcheck, thermal):  # fmt: skip
         index_names(module, module.FIELDS)
     frame = F.Frame(3, 2)
     assert frame.names()[F.CELL0 :] == [
@@ -114,6 +129,8 @@ def test_status_says_what_is():
     ticks = core.status.ticks
     status: Status = core.status
     core.charging.v[STAGE], core.balance.v[MASK] = 13, 14
+    core.outlook.v[: outlook.FULL_S + 1] = array("i", [15, 16, 17])
+    core.soc.capacity.v[capacity.RATIO_PPM] = 18
     status.publish(core)
     f, sig, w, soc, limits = words
     expected = {
@@ -132,7 +149,8 @@ def test_status_says_what_is():
         "board_mdegc": sig[P.BOARD_MDEGC], "charge_1s_ma": limits[L.CHARGE_1S_MA],
         "discharge_1s_ma": limits[L.DISCHARGE_1S_MA], "charge_10s_ma": limits[L.CHARGE_10S_MA],
         "discharge_10s_ma": limits[L.DISCHARGE_10S_MA], "charging": 13, "balancing": 14,
-        "fuse": w[W.FUSE], "fe_alerts": f[F.FE_ALERTS],
+        "fuse": w[W.FUSE], "fe_alerts": f[F.FE_ALERTS], "energy_mwh": 15, "empty_s": 16,
+        "full_s": 17, "capacity_ppm": 18,
     }  # fmt: skip
     named = dict(zip((name for name, _ in FIELDS), status.v, strict=True))
     assert named == expected
