@@ -109,6 +109,26 @@ def test_what_flows_in_a_pre_discharge_is_meant_to():
     assert gates.sig[P.LEAK_MS] == 0 and gates.sig[P.PRE_MS] == 0
 
 
+def test_a_pre_discharge_that_was_given_up_may_settle():
+    gates = Gates(OFF)
+    gates.set(DISCHARGE, W.PRE)
+    gates.run(2)
+    gates.current(-2 * gates.least)
+    gates.set(OFF, W.OFF)
+    gates.run(SETTLE_MS / 1000)
+    assert gates.sig[P.LEAK_MS] == 0
+    gates.run(2 * gates.tick_ms / 1000)
+    assert gates.sig[P.LEAK_MS] == 2 * gates.tick_ms
+
+
+def test_the_least_of_all_currents_is_a_milliampere():
+    gates = Gates(OFF)
+    gates.pack.weld_ua = 999
+    gates.current(2000)
+    gates.run(1)
+    assert gates.sig[P.WELD_MS] == 1000
+
+
 def test_an_unknown_current_tells_nothing():
     gates = Gates(OFF)
     gates.current(3 * gates.least)
@@ -140,6 +160,13 @@ def test_offset_is_the_mean_of_what_is_read_with_both_gates_open(way: int):
         assert gates.sig[P.OFFSET_UA] > 0
 
 
+def test_an_offset_beyond_any_is_half_an_ampere():
+    gates = Gates(OFF)
+    gates.current(900_000_000)
+    gates.run(100)
+    assert gates.sig[P.OFFSET_UA] == 500_000
+
+
 def test_voltage_across_closed_gates():
     gates = Gates(BOTH)
     vds = gates.pack.vds_uv
@@ -158,10 +185,14 @@ def test_voltage_across_closed_gates():
     gates.set(BOTH)
     gates.run(0.6)
     assert gates.sig[P.FET_OPEN_MS] == 0
-    gates.run(0.2)
+    gates.run(3 * gates.tick_ms / 1000)  # the one that sees the command, and two that count
     held = gates.sig[P.FET_OPEN_MS]
-    assert held > 0
+    assert held == 2 * gates.tick_ms
     gates.f[F.FLAGS] &= ~F.OUT_OK
+    gates.run(1)
+    assert gates.sig[P.FET_OPEN_MS] == held
+    gates.f[F.FLAGS] |= F.OUT_OK
+    gates.doubt(P.PACK_UV)
     gates.run(1)
     assert gates.sig[P.FET_OPEN_MS] == held
 
@@ -186,11 +217,16 @@ def test_a_fet_that_the_front_end_holds_open(flag: int, signal: int, other: int)
     gates.run(1)
     assert gates.sig[signal] == 0, "open as commanded"
     gates.set(BOTH)
-    gates.run(0.3)
+    gates.run(SETTLE_MS / 1000)
     assert gates.sig[signal] == 0
-    gates.run(0.5)
-    assert gates.sig[signal] > 0
+    gates.run(3 * gates.tick_ms / 1000)  # the one that sees the command, and two that count
+    held = gates.sig[signal]
+    assert held == 2 * gates.tick_ms
     gates.f[F.FLAGS] &= ~F.FETS_OK
+    for on in (CHARGE, DISCHARGE):
+        gates.set(on)
+        gates.run(0.1)
+        assert gates.sig[signal] == held
     gates.set(OFF)
     gates.run(0.1)
     assert gates.sig[signal] == 0, "nothing is held once both are open"
