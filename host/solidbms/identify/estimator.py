@@ -55,6 +55,7 @@ class Tables:
     residual_mv: Array
     ocv_error_mv: Array
     known_c: Array  # temperatures of the loads
+    rests: int  # that tell how far OCV is off
 
 
 def fit_tables(
@@ -73,7 +74,7 @@ def fit_tables(
     error_mv = _ocv_error_mv(temp_c, ocv_v, ocv, branches, found) * (1 + GROWS_OCV * beyond_c)
     return Tables(
         temp_c, r_ohm, ocv_v, np.maximum(residual_mv, LEAST_MV), np.maximum(error_mv, LEAST_MV),
-        known_c,
+        known_c, len(found),
     )  # fmt: skip
 
 

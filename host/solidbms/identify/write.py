@@ -225,11 +225,13 @@ def _filter(r: Result) -> str:
         "What the estimator in the firmware works with. It has no slow loss (sag) to take off and "
         "must not take one for SoC: this fit of the same circuit to the same files has lags that "
         "carry over to other loads and an OCV of its own at every temperature. residual_mv: what "
-        "it leaves under load, a quarter added for loads that it has not seen. ocv_error_mv: RMS "
-        "of rests"
+        "it leaves under load, a quarter added for loads that it has not seen. ocv_error_mv: "
     )
-    if r.ocv.half_gap_v.any():
-        about += ", and of half the distance of the branches"
+    has_gap = bool(r.ocv.half_gap_v.any())
+    parts = ["RMS of rests"] if t.rests else []
+    parts += ["RMS of half the distance of the branches"] if has_gap else []
+    minutes = f"{estimator.REST_S / 60:.0f} min"
+    about += " and ".join(parts) or f"assumed, as no rest of {minutes} after a discharge tells it"
     beyond = [c for c in t.temp_c if not t.known_c[0] <= c <= t.known_c[-1]]
     if beyond:
         named = " and ".join(f"{c:g}" for c in beyond)

@@ -92,6 +92,18 @@ def test_hysteresis_goes_into_the_error_and_not_into_ocv(tmp_path):
     )
 
 
+def test_without_a_rest_the_error_is_assumed(tmp_path):
+    """And the file says so."""
+    cell = c.known_cell()
+    steps = [(i_a, 1.0) for i_a in (-4.0, -1.0, 2.0, -2.0) * 38 for _ in range(30)]
+    drive = c.run(cell, [(0.0, 1.0)] * 90 + steps, 25.0, 1.0)
+    tables = {"slow.csv": c.slow_test(cell).text(), "drive.csv": drive.text()}
+    got = made(tmp_path, tables)["filter"]
+    assert got["ocv_error_mv"] == [estimator.NO_REST_MV]
+    text = " ".join((tmp_path / "known.toml").read_text().replace("# ", "").split())
+    assert "ocv_error_mv: assumed, as no rest of 17 min" in text
+
+
 def test_errors_grow_where_there_are_slow_tests_alone(tmp_path):
     """And the file says so."""
     cell = c.known_cell()
