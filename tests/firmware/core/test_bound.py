@@ -1,0 +1,76 @@
+"""The bound: its square term by term, and the square root."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from bms.core import bound as B
+from hypothesis import given
+from hypothesis import strategies as st
+from support import int31
+
+CHECKED = int31.load()["bms.core.bound"]
+SLOPE = 65536  # 1 uV a ppm
+
+
+def bound(sd: int = 10_000, rested: bool = True, residual: int = 10_000):
+    b = CHECKED.Bound()
+    b.start(sd, rested, residual)
+    return b
+
+
+def published(b, sd: int, residual: int = 10_000, age_ms: int = 0) -> int:
+    b.publish(sd * sd, residual, SLOPE, age_ms)
+    return b.v[B.BOUND_PPM]
+
+
+@given(st.integers(0, 1 << 62), st.integers(0, 1 << 31))
+def test_the_root_is_whole_and_whatever_the_guess(x: int, near: int):
+    assert CHECKED.root(x, near) == math.isqrt(x)
+
+
+@given(st.integers(0, 500_000))
+def test_nearly_two_standard_deviations_and_a_floor(sd: int):
+    got = published(bound(), sd)
+    assert got == pytest.approx(min(math.sqrt(3.625 * sd * sd + 3500**2), 1e6), abs=2)
+
+
+def test_a_start_is_twice_its_standard_deviation():
+    assert bound(sd=80_000).v[B.BOUND_PPM] == 160_000
+    assert bound(sd=600_000).v[B.BOUND_PPM] == 1_000_000
+
+
+@given(st.integers(0, 3_000_000))
+def test_a_start_under_load_fades_in_40_minutes(age_ms: int):
+    got = published(bound(rested=False), 5_000, age_ms=age_ms)
+    start = 20_000 * max(0.0, 1 - age_ms / 2_400_000)  # twice 10 mV over 1 uV a ppm
+    assert got == pytest.approx(math.hypot(1.904 * 5_000, 3_500, start), rel=0.01)
+    assert published(bound(rested=True), 5_000, age_ms=age_ms) < 10_300
+
+
+def test_a_start_adds_no_more_than_it_began_with():
+    got = published(bound(sd=1_000, rested=False), 1_000)
+    assert got == pytest.approx(math.hypot(1_904, 3_500, 2_000), rel=0.01)
+
+
+@given(st.integers(-200_000, 200_000), st.integers(1, 120))
+def test_it_grows_with_innovations_beyond_the_promise(y: int, tens: int):
+    b = bound()
+    for _ in range(tens):
+        b.see(y, 10_000)
+    share = (1 - 10 / 600) ** tens
+    kappa = math.sqrt(max((share * 1e8 + (1 - share) * y * y) / 1e8, 1))
+    expected = min(kappa * math.hypot(19_040, 3_500), 1e6)
+    assert published(b, 10_000) == pytest.approx(expected, rel=0.01)
+    assert all(-(1 << 30) <= word < 1 << 30 for word in b.v)
+
+
+def test_doubt_counts_at_once_and_an_anchor_ends_it():
+    b = bound()
+    before = published(b, 10_000)
+    b.doubt(50_000)
+    assert b.v[B.BOUND_PPM] == before + 50_000
+    assert published(b, 10_000) > before
+    b.anchored()
+    assert published(b, 10_000) == before

@@ -1,0 +1,113 @@
+"""Every cell against the mean: SoC and resistance found, the pack's SoC from the two ends."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import pytest
+from bms.core import spread as D
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import int31
+from support.packs import compiled, read
+
+SPREAD = int31.load()["bms.core.spread"].Spread
+SLOPE = 65536 * 7 // 10  # 0.7 uV a ppm
+RESIDUAL_UV = 10_000
+CELLS = 4
+
+
+class String:
+    """Four cells whose SoC and resistance a test sets, under loads that come and go."""
+
+    def __init__(self, deltas: list[int], ratios: list[float]) -> None:
+        self.spread: Any = SPREAD(read(compiled("bench_4s").blob))
+        assert self.spread.n == CELLS
+        self.deltas, self.ratios = deltas, ratios
+        self.mean = 600_000
+        self.second = 0
+        self.spread.start(self.mean)
+
+    def run(self, rounds: int, drops: tuple[int, ...] = (0, -80_000, -20_000, -150_000)) -> None:
+        for k in range(rounds):
+            drop = drops[k % len(drops)]
+            self.second += 1
+            offsets = [d * SLOPE / 65536 + drop * (r - 1)
+                       for d, r in zip(self.deltas, self.ratios, strict=True)]  # fmt: skip
+            mean = sum(offsets) / CELLS
+            self.spread.begin()
+            for offset in offsets:
+                assert self.spread.busy()
+                self.spread.slice(3_700_000 + round(offset - mean), 3_700_000, drop, SLOPE,
+                                  RESIDUAL_UV, self.mean, self.second)  # fmt: skip
+            assert not self.spread.busy()
+
+    def delta(self, k: int) -> int:
+        return self.spread.v[len(D.FIELDS) * k] >> 8
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(-80_000, 80_000), min_size=CELLS, max_size=CELLS))
+def test_differences_are_found(deltas: list[int]):
+    string = String(deltas, [1.0] * CELLS)
+    string.run(1500)
+    mean = sum(deltas) / CELLS
+    found = [string.delta(k) for k in range(CELLS)]
+    assert found == pytest.approx([d - mean for d in deltas], abs=3_000)
+    assert string.spread.low_ppm == min(found) and string.spread.high_ppm == max(found)
+    assert string.spread.low_sd_ppm < 6_000
+
+
+def test_a_cell_of_more_resistance_is_no_cell_of_less_charge():
+    string = String([0] * CELLS, [1.5, 1.0, 1.0, 1.0])
+    string.run(4000)
+    ratios = [string.spread.v[len(D.FIELDS) * k + 2] / 16384 for k in range(CELLS)]
+    assert ratios[0] - ratios[1] == pytest.approx(0.5, abs=0.1)
+    assert abs(string.delta(0)) < 3_000
+
+
+def test_charge_that_moved_opens_the_differences_again():
+    """Capacities differ: what was known of a cell at 60 % is less sure at 20 %."""
+    string = String([0] * CELLS, [1.0] * CELLS)
+    string.run(2000)
+    sure = string.spread.low_sd_ppm
+    string.mean = 200_000
+    string.run(1)
+    assert string.spread.low_sd_ppm > 1.5 * sure
+
+
+@given(st.integers(0, 1_000_000), st.integers(-500_000, 0), st.integers(0, 500_000))
+def test_the_pack_is_empty_with_its_weakest_and_full_with_its_fullest(
+    mean: int, low: int, high: int
+):
+    spread = SPREAD(read(compiled("bench_4s").blob))
+    spread.low_ppm, spread.high_ppm = low, high
+    ppm = spread.pack_ppm(mean)
+    left, room = mean + low, 1_000_000 - mean - high
+    if left <= 0:
+        assert ppm == 0
+    elif room <= 0:
+        assert ppm == 1_000_000
+    else:
+        assert ppm == pytest.approx(1e6 * left / (left + room), abs=1)
+
+
+def test_one_cell_has_no_neighbours():
+    spread = SPREAD(read(compiled("bench_1s").blob))
+    spread.begin()
+    assert not spread.busy() and spread.v == array("i") and spread.pack_ppm(123_456) == 123_456
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000_000), st.integers(0, 10_000_000),
+                          st.integers(-4_000_000, 4_000_000), st.integers(1, 1 << 30),
+                          st.integers(1, 3_000_000), st.integers(0, 1_000_000)),
+                min_size=CELLS, max_size=40))  # fmt: skip
+def test_any_readings_leave_words_of_31_bits(readings: list[tuple[int, ...]]):
+    spread = SPREAD(read(compiled("bench_4s").blob))
+    for second, reading in enumerate(readings):
+        if not spread.busy():
+            spread.begin()
+        spread.slice(*reading, second)
+        assert all(-(1 << 30) <= word < 1 << 30 for word in spread.v)
+    assert 0 <= spread.pack_ppm(500_000) <= 1_000_000
