@@ -122,12 +122,21 @@ def test_it_is_forgotten_after_ten_minutes_without_a_step():
     cells.steps(20)
     cells.steps(10, c2=0.6)
     before = cells.off_ppm
-    cells.run(590)
+    # Idle from the ticks after the last answer on: a tick for the look, one for each cell.
+    used = 1 + cells.pack.cells
+    cells.run(600 - (20 - used + 1) * cells.tick_ms / 1000)
     assert cells.off_ppm == before
-    cells.run(20)
+    cells.tick()
     assert cells.off_ppm == (0, 0)
     cells.steps(3)
     assert max(cells.off_ppm) < 50_000  # it begins at the cell's own mean
+
+
+def test_every_entry_of_its_state_has_a_name():
+    watch = Stepped().watch
+    assert len(set(watch.names())) == len(watch.last) > 0
+    assert watch.names()[:2] == ["cell0_look_uv", "cell1_look_uv"]
+    assert watch.names()[-1] == "cell13_slow_share"
 
 
 def test_one_cell_has_nobody_to_be_held_against():

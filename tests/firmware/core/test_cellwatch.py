@@ -111,6 +111,13 @@ def test_frozen_from_one_end_of_current_to_the_other_and_no_further():
     assert cells.sig[P.FROZEN_MS] == P.LOST_MAX_MS
 
 
+def test_every_entry_of_its_state_has_a_name(cells: Cells):
+    names = cells.watch.names()
+    assert len(set(names)) == len(names) == len(cells.watch.last)
+    assert names[0] == "cell0_last_uv"
+    assert names[-1] == f"cell{cells.pack.cells - 1}_rest_uv"
+
+
 # At rest.
 
 

@@ -66,6 +66,13 @@ def test_spread_is_hottest_less_coldest():
     assert heat.sig[P.SPREAD_MDEGC] == 7_000
 
 
+def test_every_entry_of_its_state_has_a_name(heat: Heat):
+    names = heat.thermal.names()
+    assert len(set(names)) == len(names) == len(heat.thermal.last)
+    assert (names[0], names[-1]) == ("temp0_last_mdegc", "allowed7_udegc")
+    assert names[heat.pack.temps * 4] == "temp0_look0_mdegc"
+
+
 # The hottest spot.
 
 
