@@ -74,6 +74,39 @@ def test_a_front_end_that_was_reset_is_compared_anew():
     assert clocks.run(100) < LIMIT_PPM
 
 
+def jump(clocks: Clocks, own_ms: int, fe_ms: int) -> int:
+    """Let the next tick be this much later by either clock; return the signal."""
+    clocks.start_ms += own_ms - 50
+    clocks.fe_ms += fe_ms - 50
+    clocks.run(0.05)
+    return clocks.sig[P.CLOCK_PPM]
+
+
+@pytest.mark.parametrize(
+    ("own_ms", "fe_ms", "ppm"),
+    [
+        (20_000, 22_000, 100_000), (19_999, 22_000, 0),  # where it has just counted
+        (23_000, 0, 1_000_000), (22_999, 0, 0),  # where it counts no more
+        (59_999, 30_000, 508_457), (60_000, 30_000, 0),  # readings were missed
+        (20_000, 119_000, 4_950_000), (20_000, 120_000, 0),
+    ],
+)  # fmt: skip
+def test_the_clocks_are_compared_after_twenty_seconds(own_ms: int, fe_ms: int, ppm: int):
+    clocks = Clocks()
+    clocks.fe_ms = 0.0
+    clocks.run(1)  # it has just counted
+    assert jump(clocks, own_ms, fe_ms) == ppm
+
+
+def test_the_comparison_begins_with_the_reset_itself():
+    clocks = Clocks()
+    clocks.run(1)
+    clocks.frame.v[F.FE_RESETS] += 1
+    clocks.fe_ms = -50.0
+    clocks.run(0.05)
+    assert jump(clocks, 20_000, 22_000) == 100_000
+
+
 def test_a_processor_whose_clock_jumps_is_not_compared_over_the_jump():
     for jump_ms in (70_000, 1 << 29):
         clocks = Clocks(start_ms=100_000)
