@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ class Clocks:
         self.frame = Frame(PACK.cells, PACK.temps)
         self.sig = array("i", [0] * len(P.FIELDS))
         self.start_ms, self.now_ms, self.fe_ms = start_ms, 0, 317.0
+        self.flags = F.FE_TIME_OK
 
     def run(self, seconds: float, tick_ms: int = 50, pace: float = 1.0) -> int:
         """Return the furthest that the signal went."""
@@ -36,7 +38,7 @@ class Clocks:
             self.now_ms += tick_ms
             self.fe_ms += tick_ms * pace
             f = self.frame.v
-            f[F.FLAGS] = F.FE_TIME_OK
+            f[F.FLAGS] = self.flags
             f[F.T_MS] = (self.start_ms + self.now_ms) & (1 << 30) - 1
             f[F.FE_TIME_MS] = int(self.fe_ms // 1000 * 1000)
             self.check.step(self.frame, self.sig, self.switch)
@@ -98,6 +100,13 @@ def test_the_clocks_are_compared_after_twenty_seconds(own_ms: int, fe_ms: int, p
     assert jump(clocks, own_ms, fe_ms) == ppm
 
 
+def test_a_time_that_the_front_end_did_not_tell_is_not_compared():
+    clocks = Clocks()
+    clocks.run(1)
+    clocks.flags = F.VOLT_OK
+    assert clocks.run(60, pace=0.0) == 0
+
+
 def test_the_comparison_begins_with_the_reset_itself():
     clocks = Clocks()
     clocks.run(1)
@@ -154,6 +163,24 @@ def test_a_bit_lost_anywhere_is_found_within_one_round(which: int):
     for _ in range(2 * rounds):
         check.step(frame, sig, switch)
     assert sig[P.CONFIG_BAD] == 1, "it stays"
+
+
+@pytest.mark.parametrize(("tables", "groups"), [(3, 3), (4, 2), (3, 2), (1, 1)])
+def test_a_round_looks_at_every_table_and_group_once(tables: int, groups: int):
+    made = [bytearray(8) for _ in range(tables)]
+    seen: list[int] = []
+    rules: Any = SimpleNamespace(count=lambda: groups, as_compiled=lambda g: not seen.append(g))
+    check = SelfCheck(SimpleNamespace(tables=lambda: made), rules)
+    switch, frame = Switch(0), Frame(PACK.cells, PACK.temps)
+    for k in range(tables):
+        sig = array("i", [0] * len(P.FIELDS))
+        seen.clear()
+        made[k][3] ^= 1
+        for _ in range(tables + groups):
+            check.step(frame, sig, switch)
+        made[k][3] ^= 1
+        assert sorted(seen) == list(range(groups))
+        assert sig[P.CONFIG_BAD] == 1
 
 
 def test_a_latch_that_lost_a_bit_is_found_at_once():
