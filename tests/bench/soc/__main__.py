@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("data", nargs="?", default="", help="folder with lg_hg2, panasonic, a123")
     parser.add_argument("--out", type=Path, default=Path("build") / "bench_soc")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", default="", help="groups with this in their name")
+    parser.add_argument("--only", default="", help="groups whose name this pattern finds")
+    parser.add_argument("--goals", action="store_true", help="groups with a goal alone")
     asked = parser.parse_args(argv)
     data = Path(asked.data)
     found = cases.groups(data) if asked.data else []
@@ -35,7 +37,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"bench-soc: {where}; DATA=folder with lg_hg2/, panasonic/, a123/ as they are named "
               f"there is valid. {cases.DATA}", file=sys.stderr)  # fmt: skip
         return 2
-    found = [g for g in found if asked.only in g.name]
+    try:
+        found = [g for g in found if re.search(asked.only, g.name) and (g.goal or not asked.goals)]
+    except re.error as error:
+        print(f"bench-soc: --only {asked.only!r}: {error}; a pattern is valid", file=sys.stderr)
+        return 2
     if not found:
         print(f"bench-soc: --only {asked.only!r}: a part of a group's name is valid",
               file=sys.stderr)  # fmt: skip
@@ -65,8 +71,9 @@ def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
                 lambda at, path: made.update({folds[at]: path}),
             ):  # fmt: skip
                 raise KeyboardInterrupt
-        # Files by length, the longest first: the last process to end is soon done.
-        runs.sort(key=lambda r: -r.path.stat().st_size)
+        # What has a goal first; then the longest, so that the last process to end is soon done.
+        aims = {g.name for g in groups if g.goal}
+        runs.sort(key=lambda r: (r.group not in aims, -r.path.stat().st_size))
 
         def came(at: int, result: one.Result) -> None:
             results.append(result)
