@@ -83,6 +83,7 @@ TESTS: dict[str, list[list[str]]] = {
     "bms.drivers.bq76952_setup": [[DRIVERS + "test_bq76952.py"]],
     "bms.core.rules": [[CORE + "test_rules.py"], EVERY_ROW],
 }  # fmt: skip
+KEPT = ("support", "support.int31")  # import nothing of bms
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no", "--no-header",
           "--hypothesis-profile=mutants", "--hypothesis-seed=0"]  # fmt: skip
 
@@ -307,6 +308,7 @@ def test(module: str, build: Build | None, stages: list[list[str]]) -> int:
     """Run stages of tests in this process; return 1 when one noticed, else 0."""
     import pytest
 
+    _forget(module)
     if build is not None:
         change(module, build())
     for stage in stages:
@@ -315,8 +317,16 @@ def test(module: str, build: Build | None, stages: list[list[str]]) -> int:
     return 0
 
 
+def _forget(module: str) -> None:
+    """Unload all of the project where the module to be changed has been imported with it."""
+    if module in sys.modules:
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("bms", "solidbms", "support") and name not in KEPT:
+                del sys.modules[name]
+
+
 def warm() -> None:
-    """Import what every child needs; nothing that imports bms."""
+    """Import what children need; see `_forget`."""
     import click  # noqa: F401
     import hypothesis
     import numpy as np  # noqa: F401
@@ -337,7 +347,10 @@ def warm() -> None:
         sys.path.insert(0, str(ROOT / part))
     os.chdir(ROOT)
     _keep_checked()
-    assert not any(name.split(".")[0] == "bms" for name in sys.modules)
+    from support.packs import NAMES, compiled
+
+    for name in NAMES:
+        compiled(name)
     gc.freeze()  # a collection in a child would copy every page that it shares
 
 
