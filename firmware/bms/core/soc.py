@@ -131,7 +131,7 @@ class Soc:
             v[_WINDOW_TICKS] += 1
             v[_WINDOW_UV] += self._mean_uv(f)
             v[_WINDOW_UA] += clamp(sig[CHARGE_UA], -_MOST_UA, _MOST_UA) >> 6
-        self._time(f, sig, seen)
+        self._time(f, sig, seen, elapsed_ms)
         if self.filter.busy():
             if self.filter.slice():
                 self._move(self.filter.move_uas)
@@ -248,12 +248,11 @@ class Soc:
             self.v[_SECOND],
         )
 
-    def _time(self, f, sig, seen):
+    def _time(self, f, sig, seen, dt):
         # How long the pack has rested, and been full. Both must be quiet for a rest: a sampled
         # current can miss what the accumulator saw. An offset that is known is no current.
         v = self.v
         pack = self.pack
-        dt = sig[DT_MS]
         known_ua = self.filter.known_ua(pack.rest_ua >> 1)
         span_ms = max(dt, _LUMP_MS)
         still_uas = (pack.rest_ua // 1000 + 1) * span_ms
