@@ -44,7 +44,7 @@ FIELDS = (
     "mean_ppm",  # of the cells
     "doubt_ppm",  # charge not seen that the chip may still have counted
     "full_ms",  # for how long the charge has tapered off at the end voltage
-    "offset_ms",  # since the offset was last learned
+    "offset_ms",  # for how long every gate is open, restarted when the offset is learned
     "window_ms",  # what the filter's next step will work on: time,
     "window_uas",  # charge,
     "window_ticks",  # readings believed,
@@ -267,7 +267,8 @@ class Soc:
             v[_FULL_MS] = min(v[_FULL_MS] + dt, _REST_MAX_MS)
         else:
             v[_FULL_MS] = 0
-        v[_OFFSET_MS] = min(v[_OFFSET_MS] + dt, _REST_MAX_MS)
+        # Long enough that no reading of the filter's last step is older than the open gates.
+        v[_OFFSET_MS] = min(v[_OFFSET_MS] + dt, _REST_MAX_MS) if sig[OFFSET_UA] else 0
 
     def _anchors(self, sig, seen):
         v = self.v
@@ -283,7 +284,7 @@ class Soc:
         elif v[_FULL_MS] >= _FULL_AFTER_MS:
             v[_FULL_MS] = 0
             self._anchor(clamp(FULL_PPM - self.spread.high_ppm, 0, FULL_PPM), _FULL_SD_PPM)
-        elif pack.isolates and sig[OFFSET_UA] and v[_OFFSET_MS] >= _REST_AGAIN_MS:
+        elif pack.isolates and v[_OFFSET_MS] >= _REST_AGAIN_MS:
             v[_OFFSET_MS] = 0
             sd_ua = pack.offset_error_ua // 10 + 1
             self._moved_ppm(self.filter.offset(self.filter.ua, sd_ua))

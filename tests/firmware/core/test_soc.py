@@ -359,6 +359,19 @@ def test_current_past_open_gates_is_offset_where_they_isolate(isolates: int):
     assert drifted > 0.9 * share(3600 * offset_ua) if not isolates else drifted < 1_000
 
 
+def test_a_load_before_the_gates_opened_is_no_offset():
+    model = Model((500_000, 20_000), **deaf())
+    for _ in range(200):
+        model.step(-2_000_000, 1000, -2_000_000)
+    for _ in range(59):
+        model.sig[P.OFFSET_UA] = 1_000
+        model.step(1_000, 1000, 1_000)
+        assert abs(model.soc.filter.bias >> 16) < 1_000
+    for _ in range(3 * ROUND):
+        model.step(1_000, 1000, 1_000)
+    assert abs((model.soc.filter.bias >> 16) - 1_000) < 200
+
+
 def test_a_known_offset_is_no_end_of_a_rest():
     model = Model((500_000, 300_000), **deaf())
     offset_ua = 2 * PACK.rest_ua
