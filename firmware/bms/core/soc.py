@@ -254,9 +254,8 @@ class Soc:
         v = self.v
         pack = self.pack
         known_ua = self.filter.known_ua(pack.rest_ua >> 1)
-        span_ms = max(dt, _LUMP_MS)
-        still_uas = (pack.rest_ua // 1000 + 1) * span_ms
-        moved_uas = f[F.CHARGE_UAS] - known_ua // 1000 * span_ms
+        still_uas = (pack.rest_ua // 1000 + 1) * max(dt, _LUMP_MS)
+        moved_uas = f[F.CHARGE_UAS] - known_ua // 1000 * dt
         quiet = f[F.FLAGS] & F.CHARGE_OK and -still_uas <= moved_uas <= still_uas
         if seen and quiet and abs(sig[CHARGE_UA] - known_ua) <= pack.rest_ua:
             v[REST_MS] = min(v[REST_MS] + dt, _REST_MAX_MS)

@@ -372,10 +372,11 @@ def test_a_load_before_the_gates_opened_is_no_offset():
     assert abs((model.soc.filter.bias >> 16) - 1_000) < 200
 
 
-def test_a_known_offset_is_no_end_of_a_rest():
+@pytest.mark.parametrize("dt_ms", [50, 1000])
+def test_a_known_offset_is_no_end_of_a_rest(dt_ms: int):
     model = Model((500_000, 300_000), **deaf())
     offset_ua = 2 * PACK.rest_ua
     model.sig[P.OFFSET_UA] = offset_ua
-    for _ in range(PACK.rest_ms // 1000 + 300):
-        model.step(offset_ua, 1000, offset_ua)
+    for _ in range((PACK.rest_ms + 300_000) // dt_ms):
+        model.step(offset_ua * dt_ms // 1000, dt_ms, offset_ua)
     assert model.corrections == 1
