@@ -125,6 +125,15 @@ def test_by_voltage_the_cells_come_to_their_ends_and_no_further(at: int, table: 
         assert v[at] == 0
 
 
+@pytest.mark.parametrize("unknown", [P.CELL_MIN_UV, P.CHARGE_UA])
+def test_without_voltage_or_current_temperature_alone_decides(unknown: int):
+    for uv in (PACK.low_uv, PACK.high_uv):
+        believed = settled(PACK, signals(25_000, 25_000, uv=uv))
+        assert min(believed[CHARGE_MA], believed[DISCHARGE_MA]) == 0
+        v = settled(PACK, signals(25_000, 25_000, ALL_TRUSTED & ~(1 << unknown), uv=uv))
+        assert (v[CHARGE_MA], v[DISCHARGE_MA]) == (PACK.charge_max_ma, PACK.discharge_max_ma)
+
+
 def test_charge_left_and_room_left_bind_over_ten_seconds():
     sig = signals(25_000, 25_000)
     mas = PACK.uas_per_ppm  # mAs in 0.1 %
@@ -173,3 +182,6 @@ def test_what_the_temperature_allows_is_told_to_the_rules():
         settled(PACK, sig, blocked=R.BOTH)
         wanted = FILE.charge_a_max * share * 1e6
         assert sig[P.CHARGE_LIMIT_UA] == pytest.approx(wanted, rel=0.002, abs=4000)
+    sig = signals(25_000, 25_000)
+    settled(PACK, sig)
+    assert sig[P.CHARGE_LIMIT_UA] == 1000 * PACK.charge_max_ma
