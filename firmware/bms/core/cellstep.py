@@ -5,14 +5,17 @@ sensor and no table of R. A cell that heats answers less: R falls by about 5 % a
 energy of 0.40 eV (`activation_*_k` of its cell file); so does one with a short within. A gap at
 the interface, or age, makes it answer more. Each cell is held against its own slow mean, as sound
 cells differ by their making and by where they sit.
+
+All cells together answer as R at this temperature says of the current read: when that changes
+between two steps, it is the current that is read otherwise, or every temperature.
 """
 
 from array import array
 
 from bms.compat import const
 from bms.core import plausible as P
-from bms.core.cellwatch import ANSWERED, NO_LOOK
-from bms.core.fixed import clamp, mul_div
+from bms.core.cellwatch import ANSWERED, LOOK, MOVED_MA, NO_LOOK
+from bms.core.fixed import clamp, interp, mul_div
 from bms.core.frame import CELL0
 
 FIELDS = (
@@ -21,18 +24,23 @@ FIELDS = (
     "low_ppm",  # and the furthest off so far in this round
     "high_ppm",
     "idle_ms",  # since the last answer
+    "answer",  # of all cells, over what R says: fast and slow mean, 20 fractional bits
+    "slow_answer",
 )
 _NEXT = const(0)
 _TOTAL_UV = const(1)
 _LOW = const(2)
 _HIGH = const(3)
 _IDLE_MS = const(4)
+_ANSWER = const(5)
+_SLOW_ANSWER = const(6)
 
 _LEAST_UV = const(40000)  # a smaller answer drowns in steps of 1 mV and in what settles
 _MOST_UV = const(60000000)
 _ONE = const(1048576)
 _FAST = const(2)  # a quarter a step: noise of single steps goes, a fault shows after five
 _SLOW = const(8)  # a 256th: minutes of driving, an hour of calm
+_SLOW_ALL = const(6)  # R at a temperature and SoC is known less well than cells are alike
 _SLOW_LOW = const(838860)  # 0.8: a cell further off than this from the start
 _SLOW_HIGH = const(1310720)  # 1.25: is told at once
 _FORGET_MS = const(600000)  # what answered so long ago says nothing of now
@@ -43,10 +51,12 @@ class CellStep:
 
     def __init__(self, pack):
         self.cells = n = pack.cells
-        self.v = array("i", [n, 0, 0, 0, 0])
+        self.pack = pack
+        self.v = array("i", [0] * len(FIELDS))
+        self.v[_NEXT] = n
         # For every cell: voltage at the last look, what it moved by since the one before, and its
         # share of the others' answer, fast and slow mean, 20 fractional bits; 0: none yet.
-        self.last = array("i", [0] * (4 * n if n > 1 else 0))
+        self.last = array("i", [0] * (4 * n))
 
     def names(self):
         """Return the name of every entry of `last`, in order."""
@@ -56,18 +66,20 @@ class CellStep:
             for k in range(len(self.last) >> 2)
         ]
 
-    def step(self, frame, sig, look):
-        """Take in a look that CellWatch had at voltage and current, or else one cell's answer."""
-        if not self.last:
-            return
-        if look != NO_LOOK:
-            self._look(frame.v, look == ANSWERED)
+    def step(self, frame, sig, watch):
+        """Take in a look that CellWatch (its `v`) had at voltage and current, or else one cell's
+        answer."""
+        if watch[LOOK] != NO_LOOK:
+            answer_uv = self._look(frame.v)
+            if watch[LOOK] == ANSWERED and abs(answer_uv) >= _LEAST_UV:
+                self._all(sig, answer_uv, watch[MOVED_MA])
         elif self.v[_NEXT] < self.cells:
             self._one(sig)
         else:
             self._idle(sig)
 
-    def _look(self, f, answered):
+    def _look(self, f):
+        # Note every cell's voltage; return the mean of what they moved by.
         v = self.v
         n = self.cells
         last = self.last
@@ -78,10 +90,27 @@ class CellStep:
             last[k] = x
             last[n + k] = moved
             total += moved
+        v[_TOTAL_UV] = total
         v[_NEXT] = n
-        if answered and abs(total) >= n * _LEAST_UV:
-            v[_TOTAL_UV] = total
-            v[_NEXT] = v[_LOW] = v[_HIGH] = v[_IDLE_MS] = 0
+        return total // n
+
+    def _all(self, sig, answer_uv, moved_ma):
+        v = self.v
+        v[_LOW] = v[_HIGH] = v[_IDLE_MS] = 0
+        v[_NEXT] = 0 if self.cells > 1 else 1
+        if moved_ma < 0:
+            moved_ma, answer_uv = -moved_ma, -answer_uv
+        warm = (sig[P.TEMP_MIN_MDEGC] + sig[P.TEMP_MAX_MDEGC]) >> 1
+        says_uv = mul_div(moved_ma, interp(self.pack.r1s_uohm, warm), 1000)
+        if says_uv < _LEAST_UV >> 2 or not sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1:
+            return
+        share = clamp(mul_div(answer_uv, _ONE, says_uv), 0, _ONE << 2)
+        if not v[_SLOW_ANSWER]:
+            v[_ANSWER] = v[_SLOW_ANSWER] = share
+        v[_ANSWER] += (share - v[_ANSWER]) >> _FAST
+        slow = v[_SLOW_ANSWER] + ((v[_ANSWER] - v[_SLOW_ANSWER]) >> _SLOW_ALL)
+        v[_SLOW_ANSWER] = slow = clamp(slow, _ONE >> 2, _ONE << 1)
+        sig[P.ANSWER_PPM] = abs(mul_div(v[_ANSWER] - slow, 1000000, slow))
 
     def _one(self, sig):
         v = self.v
@@ -120,4 +149,5 @@ class CellStep:
             n = self.cells
             for k in range(n + n, n + n + n):
                 self.last[k] = self.last[k + n]
-            sig[P.R_LOW_PPM] = sig[P.R_HIGH_PPM] = 0
+            v[_ANSWER] = v[_SLOW_ANSWER]
+            sig[P.R_LOW_PPM] = sig[P.R_HIGH_PPM] = sig[P.ANSWER_PPM] = 0

@@ -26,6 +26,7 @@ FIELDS = (
     "step_off_ma",  # and how far the current was from slow_ma
     "odd_ms",  # since voltage last did not answer the current
     "look",  # this tick: NO_LOOK, FIRST, or ANSWERED: a look with one before it
+    "moved_ma",  # how far the current has moved between the two
 )
 _QUIET_MS = const(0)
 _STEADY_MS = const(1)
@@ -39,6 +40,7 @@ _STEP_UV = const(9)
 _STEP_OFF_MA = const(10)
 _ODD_MS = const(11)
 LOOK = const(12)
+MOVED_MA = const(13)
 NO_LOOK = const(0)
 FIRST = const(1)
 ANSWERED = const(2)
@@ -178,6 +180,7 @@ class CellWatch:
         if v[_LOOKED] and v[_SINCE_MS] <= _LOOK_AGAIN_MS:
             self._judge(sig, ma - v[_STEP_MA], mean - v[_STEP_UV], max(off_ma, v[_STEP_OFF_MA]))
             v[LOOK] = ANSWERED
+            v[MOVED_MA] = ma - v[_STEP_MA]
         v[_LOOKED] = 1
         v[_SINCE_MS] = 0
         v[_STEP_MA] = ma

@@ -9,7 +9,7 @@ from bms.core.capacity import FIELDS as CAPACITY_FIELDS
 from bms.core.cellstep import FIELDS as CELLSTEP_FIELDS
 from bms.core.cellstep import CellStep
 from bms.core.cellwatch import FIELDS as CELLWATCH_FIELDS
-from bms.core.cellwatch import LOOK, CellWatch
+from bms.core.cellwatch import CellWatch
 from bms.core.charging import FIELDS as CHARGING_FIELDS
 from bms.core.charging import STAGE, Charging
 from bms.core.filter import FIELDS as FILTER_FIELDS
@@ -96,7 +96,7 @@ class Core:
         try:
             self.gatewatch.step(frame, sig, self.switch.v)
             self.cellwatch.step(frame, sig)
-            self.cellstep.step(frame, sig, self.cellwatch.v[LOOK])
+            self.cellstep.step(frame, sig, self.cellwatch.v)
             self.thermal.step(frame, sig)
             self.charging.step(sig)
             self.selfcheck.step(frame, sig, self.switch)

@@ -54,6 +54,7 @@ FIELDS = (
     "config_bad",  # selfcheck: limits or latches no longer as they were written
     "r_low_ppm",  # cellstep: how much less than usual a cell answers a step, against the others
     "r_high_ppm",  # cellstep: how much more
+    "answer_ppm",  # cellstep: how far the cells' answer to a step is from what it was
     "trust",  # bit k: signal k can be believed
     "dt_ms",  # time since the last Frame as the rules count it
     "charge_limit_ua",  # limits: what the temperature allows
@@ -102,13 +103,14 @@ CLOCK_PPM = const(36)
 CONFIG_BAD = const(37)
 R_LOW_PPM = const(38)
 R_HIGH_PPM = const(39)
-SIGNALS = const(40)  # the fields up to here can be watched by a rule
-TRUST = const(40)
-DT_MS = const(41)
-CHARGE_LIMIT_UA = const(42)
-_LAST_MS = const(43)
-_RESETS = const(44)
-_STARTED = const(45)
+ANSWER_PPM = const(40)
+SIGNALS = const(41)  # the fields up to here can be watched by a rule
+TRUST = const(41)
+DT_MS = const(42)
+CHARGE_LIMIT_UA = const(43)
+_LAST_MS = const(44)
+_RESETS = const(45)
+_STARTED = const(46)
 
 # A signal made by the firmware itself is always believed; so is one whose front end never gives
 # it, as no row watches it there.

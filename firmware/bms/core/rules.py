@@ -98,6 +98,7 @@ ROWS = (
     ("open_wire",     P.WIRE_UV,        ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
     ("stack_odd",     P.STACK_PPM,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
     ("current_odd",   P.ODD_STEPS,      ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
+    ("current_gain",  P.ANSWER_PPM,     ABOVE, TRIP, BOTH,      HAND,      ALWAYS, HOLD,    SHEDS),
     ("current_zero",  P.OFFSET_UA,      ABOVE, WARN, BOTH,      SELF,      ALWAYS, HOLD,    CUT),
     ("frozen",        P.FROZEN_MS,      ABOVE, TRIP, BOTH,      HAND,      CLOSED, HOLD,    SHEDS),
     ("fe_lost",       P.FE_LOST_MS,     ABOVE, TRIP, BOTH,      SELF,      ALWAYS, HOLD,    SHEDS),

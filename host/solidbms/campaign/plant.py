@@ -108,7 +108,6 @@ def _dead_load(draft: Draft) -> None:
 
 _FAR = ("fewer sensors than cells: its heat reaches the next one after minutes, and no step of "
         "current shows what it answers")
-_RESTS = {"load": "cells are compared at rest", "charge": "cells are compared at rest"}
 FLAWS = (
     Flaw("cell_overheats", "a cell makes heat of its own, 0.13 K/s were it alone",
          Single(row="runaway precursor", steps=40, watched_s=300.0,
@@ -116,8 +115,10 @@ FLAWS = (
                     "temp_spread", "core_hot", "hot", "hot_cut", "hot_warn"],
                 not_covered={"rest": _FAR, "charge": _FAR}), _overheats),
     Flaw("soft_short_hard", "a dendrite: a cell loses a quarter of its charge an hour",
-         Single(row="soft short", detect_s=600.0, by=["cell_sag", "imbalance"], onset_s=80.0,
-                not_covered=_RESTS), _short(0.25)),
+         Single(row="soft short", detect_s=600.0, by=["cell_sag", "imbalance", "cell_r_warn"],
+                onset_s=80.0, not_covered={"charge": "cells are compared at rest, and in steps "
+                                                     "of current"}),
+         _short(0.25)),
     Flaw("soft_short", "a dendrite of 100 ohm: 38 mA out of 15 Ah",
          Single(row="soft short", by=["cell_sag", "imbalance"],
                 not_covered={"all": "2 mV an hour: `imbalance` tells after a day; coulombic "

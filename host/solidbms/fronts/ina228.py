@@ -31,7 +31,8 @@ ALL_FETS = 0xF
 SHOWN = (
     plausible.CELL_MAX_UV, plausible.CELL_MIN_UV, plausible.CHARGE_UA, plausible.DISCHARGE_UA,
     plausible.CHARGE_OVER_UA, plausible.WELD_MS, plausible.LEAK_MS, plausible.OFFSET_UA,
-    plausible.ODD_STEPS, plausible.CHARGE_TIME_MS, plausible.OVERCHARGE_MS, plausible.FROZEN_MS,
+    plausible.ODD_STEPS, plausible.ANSWER_PPM, plausible.CHARGE_TIME_MS, plausible.OVERCHARGE_MS,
+    plausible.FROZEN_MS,
 )  # fmt: skip
 
 

@@ -1,13 +1,16 @@
-"""Each cell's answer to a step of the current, against the others'."""
+"""Each cell's answer to a step of the current, against the others'; and of all, against R."""
 
 from __future__ import annotations
+
+from array import array
 
 import pytest
 from bms.core import frame as F
 from bms.core import plausible as P
+from bms.core.fixed import interp
 from hypothesis import given
 from hypothesis import strategies as st
-from support.watched import CELL_UV, CHECKED, Watched
+from support.watched import CELL_UV, CHECKED, WARM_MDEGC, Watched
 
 CELLSTEP = CHECKED["bms.core.cellstep"].CellStep
 WATCH = CHECKED["bms.core.cellwatch"]
@@ -20,22 +23,30 @@ class Stepped(Watched):
     def __init__(self, name: str = "robot_14s") -> None:
         super().__init__(name)
         self.watch = CELLSTEP(self.pack)
-        self.look = WATCH.FIRST
+        self.seen = array("i", [0] * len(WATCH.FIELDS))
+        self.seen[WATCH.LOOK] = WATCH.FIRST
         self.high = False
         self.tick()
 
     def step(self) -> None:
-        self.watch.step(self.frame, self.sig, self.look)
-        self.look = WATCH.NO_LOOK
+        self.watch.step(self.frame, self.sig, self.seen)
+        self.seen[WATCH.LOOK] = WATCH.NO_LOOK
 
-    def steps(self, count: int, step_uv: int = STEP_UV, **shares: float) -> None:
-        """Let the load step; c3=0.8: cell 3 answers by so much of the others' answer."""
+    def steps(
+        self, count: int, step_uv: int = STEP_UV, gain: float = 1.0, **shares: float
+    ) -> None:
+        """Let the load step; c3=0.8: cell 3 answers by so much of the others' answer.
+
+        gain: of what is read of the current.
+        """
+        ma = step_uv * 1000 / interp(self.pack.r1s_uohm, WARM_MDEGC)
         for _ in range(count):
             self.high = not self.high
             uv = step_uv if self.high else 0
             off = {cell: round((share - 1) * uv) for cell, share in shares.items()}
             self.cells(CELL_UV + uv, **off)
-            self.look = WATCH.ANSWERED
+            self.seen[WATCH.LOOK] = WATCH.ANSWERED
+            self.seen[WATCH.MOVED_MA] = round(gain * ma) * (1 if self.high else -1)
             self.run(1.0)
 
     @property
@@ -112,7 +123,7 @@ def test_a_look_without_one_before_says_nothing():
     cells.steps(20)
     for k in range(20):
         cells.cells(CELL_UV, c2=30_000 * (k % 2))
-        cells.look = WATCH.FIRST
+        cells.seen[WATCH.LOOK] = WATCH.FIRST
         cells.run(1.0)
     assert cells.off_ppm == (0, 0)
 
@@ -143,16 +154,71 @@ def test_one_cell_has_nobody_to_be_held_against():
     cells = Stepped("bench_1s")
     cells.steps(5)
     assert cells.off_ppm == (0, 0)
-    assert not cells.watch.last
 
 
-@given(st.lists(st.lists(st.integers(1_000_000, 10**9 - 1), min_size=14, max_size=14),
-                min_size=2, max_size=6))  # fmt: skip
-def test_any_voltages_are_within_31_bits(looks: list[list[int]]):
+@pytest.mark.parametrize("name", ["robot_14s", "bench_1s"])
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize("gain", [0.5, 0.7, 1.5, 4.0])
+def test_a_current_read_otherwise_than_before_is_told(name: str, way: int, gain: float):
+    cells = Stepped(name)
+    cells.steps(20, way * STEP_UV)
+    assert cells.sig[P.ANSWER_PPM] < 5000
+    cells.steps(12, way * STEP_UV, gain)
+    assert 0.7 < cells.sig[P.ANSWER_PPM] / abs(1e6 / gain - 1e6) < 1
+    cells.steps(30, way * STEP_UV)
+    assert cells.sig[P.ANSWER_PPM] < 200_000  # less what it has made its own meanwhile
+
+
+def test_other_temperatures_answer_otherwise_and_are_no_fault():
+    cells = Stepped()
+    cells.steps(20)
+    for _ in range(40):
+        cells.temps(cells.sig[P.TEMP_MIN_MDEGC] + 500)
+        ratio = interp(cells.pack.r1s_uohm, cells.sig[P.TEMP_MIN_MDEGC])
+        ratio /= interp(cells.pack.r1s_uohm, WARM_MDEGC)
+        cells.steps(4, round(2 * STEP_UV * ratio), 1 / ratio)
+    assert cells.sig[P.ANSWER_PPM] < 10_000
+
+
+def test_sensors_that_all_read_colder_are_told():
+    cells = Stepped()
+    cells.steps(20)
+    cells.temps(WARM_MDEGC - 15_000)
+    cells.steps(12)
+    assert cells.sig[P.ANSWER_PPM] > 400_000
+
+
+def test_without_a_temperature_or_with_too_little_current_nothing_is_said():
+    cells = Stepped()
+    cells.steps(20)
+    cells.doubt(P.TEMP_MIN_MDEGC)
+    cells.steps(12, gain=3.0)
+    cells.doubt()
+    cells.steps(12, gain=0.09)
+    assert cells.sig[P.ANSWER_PPM] < 5000
+
+
+def test_resistance_off_from_the_start_is_the_packs_own():
+    cells = Stepped()
+    cells.steps(50, gain=1.6)
+    assert cells.sig[P.ANSWER_PPM] < 5000
+    cells = Stepped()
+    cells.steps(50, gain=0.4)  # beyond twice of R it is told
+    assert cells.sig[P.ANSWER_PPM] == pytest.approx(250_000, rel=0.05)
+
+
+@given(
+    st.lists(st.lists(st.integers(1_000_000, 10**9 - 1), min_size=14, max_size=14), min_size=2,
+             max_size=6),
+    st.integers(-1_000_000, 1_000_000),
+)  # fmt: skip
+def test_any_voltages_are_within_31_bits(looks: list[list[int]], moved_ma: int):
     cells = Stepped()
     for uvs in looks:
         for k, uv in enumerate(uvs):
             cells.f[F.CELL0 + k] = uv
-        cells.look = WATCH.ANSWERED
+        cells.seen[WATCH.LOOK] = WATCH.ANSWERED
+        cells.seen[WATCH.MOVED_MA] = moved_ma
         cells.run(1.0)
         assert all(0 <= x <= 4_000_000 for x in cells.off_ppm)
+        assert 0 <= cells.sig[P.ANSWER_PPM] <= 16_000_000

@@ -58,6 +58,7 @@ dsg_held       dsg_held_ms      above trip discharge load_gone
 open_wire      wire_uv          above trip both      hand      sheds
 stack_odd      stack_ppm        above trip both      hand      sheds
 current_odd    odd_steps        above trip both      hand      sheds
+current_gain   answer_ppm       above trip both      hand      sheds
 current_zero   offset_ua        above warn both      self
 frozen         frozen_ms        above trip both      hand      sheds closed
 fe_lost        fe_lost_ms       above trip both      self      sheds

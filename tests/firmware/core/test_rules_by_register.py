@@ -242,6 +242,18 @@ def _one_answers(way: int) -> Way:
     return steps
 
 
+def _all_answer(real: Real) -> Iterator[bool]:
+    # A load steps and the cells answer as they did, but the current is read at another gain.
+    uohm = interp(real.pack.r1s_uohm, 25_000)
+    limit = real.rule.limit / 1e6
+    for off, count in ((0.0, 10), (limit - 0.05, 10), (limit + 0.1, 600)):
+        for k in range(count):
+            answer_uv = 200_000 * (k % 2)
+            real.rig.cell(3_800_000 - answer_uv)
+            real.rig.current(-round(answer_uv * 1e6 / uohm / (1 + off)))
+            yield from ticks(60, off > limit)
+
+
 def _spread_mdegc(real: Real) -> Iterator[bool]:
     for by in (-3, 3):
         real.rig.temp_off = {1: real.rule.limit // 100 + by}
@@ -358,6 +370,7 @@ WAYS: dict[int, Way] = {
     P.PRE_MS: _pre,
     P.SPREAD_UV: _spread_uv, P.SAG_UV: _sag, P.WIRE_UV: _wire, P.STACK_PPM: _stack,
     P.ODD_STEPS: _odd, P.R_LOW_PPM: _one_answers(-1), P.R_HIGH_PPM: _one_answers(1),
+    P.ANSWER_PPM: _all_answer,
     P.SPREAD_MDEGC: _spread_mdegc, P.HOT_MDEGC: _hot, P.RISE_UDEGPS: _rise,
     P.STUCK_MDEGC: _stuck, P.CHARGE_TIME_MS: _charge_time, P.OVERCHARGE_MS: _overcharge,
     P.CLOCK_PPM: _clock, P.CONFIG_BAD: _config, P.FE_LOST_MS: _nack, P.FE_UNSTEADY_MS: _nack,
