@@ -139,6 +139,16 @@ def test_the_highest_bleed_no_neighbours_and_no_more_than_may(over: list[int]):
         assert on and max(over[k] for k in on) == max(over)
 
 
+@pytest.mark.parametrize("highest", [0, 1, 7, 13])
+def test_where_one_may_bleed_the_highest_does(highest: int):
+    bleed = Bleed()
+    bleed.pack.balance_cells = 1
+    over = {f"c{k}": OVER_UV - 5_000 for k in range(14)}
+    over["c4"] = 0
+    over[f"c{highest}"] = OVER_UV
+    assert bleed.chosen(**over) == 1 << highest
+
+
 def test_a_pack_that_does_not_balance_never_does():
     bleed = Bleed("bench_1s")
     bleed.run(200)
