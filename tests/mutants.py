@@ -450,13 +450,14 @@ def report(found: list[Mutant]) -> int:
     for m in survivors:
         print(f"{_place(m)}: {reasons.get(m.key, '?')}")
     status = 0
-    print(f"\n{'file':36} {'killed':>7} {'total':>6} {'share':>7}")
+    print(f"\n{'file':36} {'killed':>7} {'reason':>7} {'total':>6} {'share':>7}")
     for module in dict.fromkeys(m.module for m in found):
         own = [m for m in found if m.module == module]
         killed = sum(m.result != "survived" for m in own)
+        known = sum(m.result == "survived" and m.key in reasons for m in own)
         status |= killed < WANTED * len(own)
         name = str(path_of(module).relative_to(ROOT))
-        print(f"{name:36} {killed:7} {len(own):6} {killed / len(own):7.1%}")
+        print(f"{name:36} {killed:7} {known:7} {len(own):6} {killed / len(own):7.1%}")
     OUT.parent.mkdir(exist_ok=True)
     rows = [{**asdict(m), "reason": reasons.get(m.key, "")} for m in found]
     OUT.write_text(json.dumps(rows, indent=1) + "\n")

@@ -121,9 +121,9 @@ def test_a_rise_shows_within_a_window_of_eight_seconds(heat: Heat):
 
 
 def test_before_a_window_has_passed_nothing_is_said(heat: Heat):
-    heat.rise(7.9, 5.0)
+    heat.rise(8.9, 5.0)  # the first look has none before it
     assert heat.sig[P.RISE_UDEGPS] == 0
-    heat.rise(1.1, 5.0)
+    heat.rise(0.1, 5.0)
     assert heat.sig[P.RISE_UDEGPS] > 1_000_000
 
 
@@ -136,6 +136,19 @@ def test_what_i2r_explains_is_no_runaway(heat: Heat, share: float):
     assert heat.rise(60, k_per_s) < LIMIT_UDEGPS
     # And what comes on top of it shows.
     assert heat.rise(20, k_per_s + heat.watt(ua) / heat.j_per_k + 0.2) > LIMIT_UDEGPS
+
+
+def test_half_as_much_again_as_i2r_is_explained(heat: Heat):
+    for table in (heat.pack.dcir_uohm, heat.pack.polar_uohm):  # whatever the temperature
+        uohm, half = interp(table, WARM_MDEGC), len(table) // 2
+        for k in range(half, 2 * half):
+            table[k] = uohm
+    ua = 900 * heat.pack.discharge_max_ma
+    heat.current(-ua)
+    heat.run(300, 250)  # the cell is as far above its sensor as it gets
+    explained = 1.5 * heat.watt(ua) / heat.j_per_k
+    heat.rise(20, explained + 0.1)
+    assert heat.sig[P.RISE_UDEGPS] == pytest.approx(100_000 - MARGIN_UDEGPS, abs=4_000)
 
 
 def test_heat_in_one_cell_shows_at_its_sensor():
