@@ -214,6 +214,21 @@ def test_the_command_writes_tables_page_and_results(short, tmp_path, capsys):
     assert set(scores) == set(table.SCHEMES)
 
 
+def test_a_file_that_cannot_be_used_costs_no_other_run(short, tmp_path, capsys):
+    folder = tmp_path / "lg_hg2"
+    folder.mkdir()
+    (folder / "25degC_551_US06.csv").write_bytes(
+        (short / "lg_hg2" / "25degC_551_US06.csv").read_bytes()
+    )
+    (folder / "40degC_556_US06.csv").write_text("t_s,i_A\n")
+    out = tmp_path / "out"
+    args = [str(tmp_path), "--out", str(out), "--jobs", "1", "--only", "from the first"]
+    assert command.main(args) == 1
+    assert "40degC_556_US06: " in capsys.readouterr().err
+    text = (out / "table.md").read_text()
+    assert "1 of 2 runs cannot be done." in text and "(1 of 2 files)" in text
+
+
 def add(a: int, b: int) -> int:
     return a + b
 

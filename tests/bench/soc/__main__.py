@@ -61,6 +61,7 @@ def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
     runs = list(dict.fromkeys(run for g in groups for run in g.runs))
     out.mkdir(parents=True, exist_ok=True)
     results: list[one.Result] = []
+    errors: list[str] = []
     with _progress() as say:
         made = {r.cell: r.cell for r in runs}
         folds = cells.folds(runs)
@@ -75,7 +76,10 @@ def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
         aims = {g.name for g in groups if g.goal}
         runs.sort(key=lambda r: (r.group not in aims, -r.path.stat().st_size))
 
-        def came(at: int, result: one.Result) -> None:
+        def came(at: int, result: one.Result | str) -> None:
+            if isinstance(result, str):
+                errors.append(f"{runs[at].name}: {result}")
+                return
             results.append(result)
             spent = time.monotonic() - began
             size = sum(r.path.stat().st_size for r in runs)
@@ -88,14 +92,16 @@ def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
             if len(results) % 10 == 0:
                 _write(groups, results, out, f"{len(results)} of {len(runs)} runs so far.")
 
-        whole = do_all([(one.do, (r, made[r.cell])) for r in runs], jobs, came)
+        whole = do_all([(one.attempt, (r, made[r.cell])) for r in runs], jobs, came)
+    print(*dict.fromkeys(errors), sep="\n", end="\n" if errors else "", file=sys.stderr)
     partial = "" if whole else f"Stopped: {len(results)} of {len(runs)} runs."
+    partial = f"{len(errors)} of {len(runs)} runs cannot be done." if errors else partial
     _write(groups, results, out, partial)
     hours = sum(r.simulated_s for r in results) / 3600
     print(table.whole(table.done(groups, results), partial))
     print(f"{hours:.0f} h of measured use in {(time.monotonic() - began) / 60:.0f} min; "
           f"{shown(out / 'index.html')}, {shown(out / 'table.md')}")  # fmt: skip
-    return 0 if whole else 1
+    return 0 if whole and not errors else 1
 
 
 def _write(groups: list[cases.Group], results: list[one.Result], out: Path, partial: str) -> None:

@@ -16,6 +16,7 @@ from bms.core.pack import Pack
 from solidbms.record import Record, column_names
 from solidbms.replay import Options, Playback, replay_job
 from solidbms.run import Job
+from solidbms.schema import BadInput
 from solidbms.targets import TARGETS
 
 OURS = "solidbms"
@@ -36,6 +37,14 @@ class Result:
     bound_pct: np.ndarray
     simulated_s: float
     wall_s: float
+
+
+def attempt(run: Run, cell: str) -> Result | str:
+    """Do a run; return what is wrong with its files, where they cannot be used."""
+    try:
+        return do(run, cell)
+    except BadInput as error:
+        return str(error)
 
 
 def do(run: Run, cell: str) -> Result:
