@@ -51,7 +51,7 @@ def _by_register(*rows: str) -> list[str]:
 TESTS: dict[str, list[list[str]]] = {
     "bms.core.protect": [["tests/firmware/test_protect.py"], [CORE + "test_latches.py"],
                          GENERATED, LOOP],
-    "bms.core.switch": [[CORE + "test_switch.py"], GENERATED, LOOP],
+    "bms.core.switch": [[CORE + "test_switch.py", CORE + "test_latches.py"], LOOP, GENERATED],
     "bms.core.plausible": [
         ["tests/firmware/test_signals.py", CORE + "test_plausible.py"], LOOP, GENERATED
     ],

@@ -102,3 +102,15 @@ def test_a_fuse_that_was_to_blow_still_does_while_its_rule_stands():
     gates.switch.v[W.FUSE] = 0
     gates.step()
     assert gates.switch.v[W.FUSE] == 1
+
+
+@pytest.mark.parametrize("place", [W.LATCHED, W.KEPT])
+@pytest.mark.parametrize("bit", [1, 2])
+def test_a_fuse_stays_blown_where_a_latch_loses_a_bit(place, bit):
+    gates = Gates()
+    gates.protect.burn = True
+    gates.step()
+    gates.protect.burn = False
+    gates.switch.v[place] ^= bit
+    gates.step()
+    assert gates.switch.v[W.FUSE] == 1
