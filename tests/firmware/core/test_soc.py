@@ -158,7 +158,10 @@ def test_a_count_that_is_gone_stays_in_the_bound():
     lost = share(60_000 * model.pack.discharge_max_ma)
     model.sig[P.TRUST] = ALL
     model.blind()
+    model.soc.capacity.rest(500_000, 10_000)
+    assert model.soc.capacity.v[0] == 1
     model.step(None, 50)  # it answers, without a count: it was reset
+    assert model.soc.capacity.v[0] == 0, "what was counted from the last rest on is worth nothing"
     for _ in range(4 * ROUND):
         model.step(0, 50)
         assert model.bound >= lost

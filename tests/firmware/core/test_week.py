@@ -18,7 +18,6 @@ from bms.core import plausible as P
 from bms.core import soc as S
 from support.packs import compiled, read
 
-TICK_MS = 20_000
 SLICES = 11  # of the estimator in that time: all of a round, as on a board
 OFFSET_A = 0.02
 
@@ -26,7 +25,10 @@ OFFSET_A = 0.02
 class Week:
     """One pack: `share` of the stated capacity, the first cell `weak` besides."""
 
-    def __init__(self, cells: int = 1, share: float = 1.0, weak: float = 1.0) -> None:
+    def __init__(
+        self, cells: int = 1, share: float = 1.0, weak: float = 1.0, tick_ms: int = 20_000
+    ) -> None:
+        self.tick_ms = tick_ms
         self.pack: Any = read(compiled("bench_1s").blob)
         self.pack.cells = cells
         self.soc = S.Soc(self.pack)
@@ -46,7 +48,7 @@ class Week:
             r = [1.1e-6 * x for x in (cell.r0_uohm, r1, r2, 0.4 * r2)]
             self.table.append((cell.ocv(ppm)[0] / 1e6, *r))
         taus = self.pack.tau1_ms / 1e3, self.pack.tau2_ms / 1e3, 1200.0
-        self.keep = [math.exp(-TICK_MS / 1e3 / tau) for tau in taus]
+        self.keep = [math.exp(-tick_ms / 1e3 / tau) for tau in taus]
         self.full_as = [self.pack.uas_per_ppm * share] * cells
         self.full_as[0] *= weak
         self.z = [0.9] * cells
@@ -58,11 +60,12 @@ class Week:
         self.owed = 0.0
         self.error: list[float] = []
         self.bound: list[float] = []
-        self.ends: list[float] = []  # the estimate when the first cell was at its end
+        self.ends: list[float] = []  # the estimate when the first cell was at its end,
+        self.spare: list[float] = []  # and what the fullest cell had then
 
     def run(self, days: float) -> None:
         """Let time pass; `error` and `bound` get an entry a minute after the first two hours."""
-        for k in range(round(days * 86_400_000 / TICK_MS)):
+        for k in range(round(days * 86_400_000 / self.tick_ms)):
             self._tick(k)
 
     def true(self) -> float:
@@ -73,12 +76,13 @@ class Week:
         return left / (left + room)
 
     def _current(self) -> float:
-        dt = TICK_MS / 1e3
+        dt = self.tick_ms / 1e3
         self.left_s -= dt
         if self.mode == "drive":
             if min(self.volts) < self.pack.low_uv / 1e6 or self.left_s <= 0:
                 if self.left_s > 0:
                     self.ends.append(self.soc.v[S.SOC_PPM] / 1e6)
+                    self.spare.append(max(self.z))
                 self.mode, self.left_s = "rest", self.rng.uniform(1800, 10_000)
             elif self.rng.random() < 0.3:
                 self.load = -self.c * self.rng.uniform(-0.3, 1.2)
@@ -99,7 +103,7 @@ class Week:
         return 0.0
 
     def _tick(self, k: int) -> None:
-        dt = TICK_MS / 1e3
+        dt = self.tick_ms / 1e3
         amps = self._current()
         shown = []
         for k_cell, full in enumerate(self.full_as):
@@ -110,11 +114,11 @@ class Week:
                 u[j] += (r[j] * amps - u[j]) * (1 - self.keep[j])
             self.volts[k_cell] = ocv + r0 * amps + u[0] + u[1] + u[2]
             shown.append(round(1e6 * (self.volts[k_cell] + self.rng.gauss(0, 0.002))))
-        moved = (amps + OFFSET_A) * TICK_MS * 1e3 + self.owed
+        moved = (amps + OFFSET_A) * self.tick_ms * 1e3 + self.owed
         f, sig = self.frame.v, self.sig
         f[F.CHARGE_UAS] = int(moved)
         self.owed = moved - int(moved)
-        f[F.T_MS] = k * TICK_MS & (1 << 30) - 1
+        f[F.T_MS] = k * self.tick_ms & (1 << 30) - 1
         f[F.CELL0 : F.CELL0 + len(shown)] = array("i", shown)
         sig[P.CELL_MIN_UV], sig[P.CELL_MAX_UV] = min(shown), max(shown)
         sig[P.CHARGE_UA] = round((amps + OFFSET_A) * 1e6)
@@ -149,3 +153,11 @@ def test_an_aged_cell_is_known_by_the_end_of_the_week():
     week.run(7)
     assert week.soc.capacity.v[C.RATIO_PPM] == pytest.approx(850_000, abs=20_000)
     assert worst(week.error[len(week.error) // 2 :]) < 0.02
+
+
+def test_one_weak_cell_is_the_end_of_the_pack():
+    week = Week(cells=4, weak=0.9, tick_ms=5_000)
+    week.run(2)
+    # At the least voltage under load a few % are left to it, and much more to the others.
+    assert len(week.ends) >= 2
+    assert worst(week.ends) < 0.05 and min(week.spare) > 0.1
