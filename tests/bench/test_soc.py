@@ -214,6 +214,18 @@ def test_the_command_writes_tables_page_and_results(short, tmp_path, capsys):
     assert set(scores) == set(table.SCHEMES)
 
 
+def test_tables_go_between_the_marks_of_a_page(tmp_path):
+    path = tmp_path / "page.md"
+    begin, end = command.MARKS
+    path.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    command.put_into(path, "new\n")
+    assert path.read_text() == f"before\n{begin}\n\nnew\n\n{end}\nafter\n"
+    path.write_text("no marks\n")
+    with pytest.raises(command.BadInput, match=r"page\.md: --into: a page with"):
+        command.put_into(path, "new\n")
+    assert all(mark in (ROOT / "docs" / "soc.md").read_text() for mark in command.MARKS)
+
+
 def test_a_file_that_cannot_be_used_costs_no_other_run(short, tmp_path, capsys):
     folder = tmp_path / "lg_hg2"
     folder.mkdir()

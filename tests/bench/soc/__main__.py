@@ -19,6 +19,7 @@ from bench.soc.pool import do_all
 from solidbms.schema import BadInput, shown
 
 Say = Callable[[float, str], None]  # share done, a line
+MARKS = ("<!-- bench-soc -->", "<!-- to here -->")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("data", nargs="?", default="", help="folder with lg_hg2, panasonic, a123")
     parser.add_argument("--out", type=Path, default=Path("build") / "bench_soc")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--into", type=Path, help=f"a page: the tables go between {MARKS[0]} and "
+                        f"{MARKS[1]}")  # fmt: skip
     parser.add_argument("--only", default="", help="groups whose name this pattern finds")
     parser.add_argument("--goals", action="store_true", help="groups with a goal alone")
     asked = parser.parse_args(argv)
@@ -47,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
               file=sys.stderr)  # fmt: skip
         return 2
     try:
-        return _bench(found, data, asked.out, asked.jobs)
+        status = _bench(found, data, asked.out, asked.jobs)
+        if asked.into:
+            put_into(asked.into, (asked.out / "table.md").read_text(encoding="utf-8"))
+        return status
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -116,6 +122,17 @@ def _write(groups: list[cases.Group], results: list[one.Result], out: Path, part
         fresh = out / f"{name}.new"
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(out / name)
+
+
+def put_into(path: Path, text: str) -> None:
+    """Put the tables between the marks of a page; BadInput without them."""
+    page = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (begin and end):
+        raise BadInput(f"{shown(path)}: --into: a page with {MARKS[0]} and {MARKS[1]} is valid")
+    whole = f"{before}{MARKS[0]}\n\n{text}\n{MARKS[1]}{after}"
+    path.write_text(whole, encoding="utf-8")
 
 
 def _plain(r: one.Result) -> dict[str, Any]:
