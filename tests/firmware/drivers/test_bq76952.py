@@ -533,6 +533,29 @@ def test_a_chip_that_stops_scanning_has_no_readings():
     assert rig.tick() & READINGS == READINGS
 
 
+@pytest.mark.parametrize(("ms", "stands"), [(250, True), (251, False)])
+def test_a_set_stands_for_a_quarter_of_a_second(ms, stands):
+    rig = Rig().boot()
+    Levels(rig).scan()
+    assert rig.tick() & READINGS == READINGS
+    assert bool(rig.tick(ms) & READINGS) == stands
+
+
+@pytest.mark.parametrize(("ms", "stand"), [(100, True), (101, False)])
+def test_temperatures_stand_for_a_second(ms, stand):
+    rig = Rig().boot()
+    levels = Levels(rig)
+    levels.scans = 2
+    levels.scan()  # the third: a full one
+    assert rig.tick() & TEMPS == TEMPS
+    levels.full = False
+    for _ in range(9):
+        levels.scan()
+        rig.tick(100)
+    levels.scan()
+    assert bool(rig.tick(ms) & TEMPS) == stand
+
+
 # Charge.
 
 
