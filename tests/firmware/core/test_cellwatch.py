@@ -206,6 +206,15 @@ def test_cells_off_the_same_way_or_apart_are_no_open_wire():
     assert cells.sig[P.WIRE_UV] == 0
 
 
+def test_two_cells_are_neighbours_and_a_stack():
+    cells = Cells("bench_4s", cells=2)
+    cells.cells(CELL_UV, c0=-70_000, c1=70_000)
+    cells.sig[P.PACK_UV] = cells.f[F.PACK_UV] * 9 // 10
+    cells.run(1)
+    assert cells.sig[P.WIRE_UV] == pytest.approx(70_000, abs=20)
+    assert cells.sig[P.STACK_PPM] == pytest.approx(110_000, rel=0.02)
+
+
 def test_one_cell_has_no_neighbour():
     cells = Cells("bench_1s")
     cells.sig[P.PACK_UV] = 1
