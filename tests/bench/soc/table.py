@@ -94,10 +94,9 @@ def whole(found: list[tuple[Group, list[Result]]], partial: str = "") -> str:
         "RMSE / greatest error in % SoC, after 20 min. In bound: share of the time, from the "
         f"first second on (`--start-bound-pct {BOUND_PCT:g}` where the start is 30 % off). Bound "
         "/ RMSE: both after 20 min. Within 5 %: the latest file, for good.",
-        goals(found),
-        "Without a goal:",
-        bounds(found),
-        "All schemes on the same readings:",
+        goals(found) if any(g.goal for g, _ in found) else "",
+        *(("Without a goal:", bounds(found)) if any(not g.goal for g, _ in found) else ()),
+        "All schemes on the same readings, mean of files:",
         beside(found),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
