@@ -141,14 +141,17 @@ class Soc:
         elif self.spread.busy():
             if volts:
                 self._one_cell(f)
+                if not self.spread.busy():
+                    self.spread.settle(v[MEAN_PPM])
         elif v[_LOOK]:
             v[_LOOK] = 0
             self._anchors(sig, seen)
         elif v[_WINDOW_MS] >= _STEP_MS:
             self._begin(sig)
-        v[SOC_PPM] = self.spread.pack_ppm(v[MEAN_PPM])
-        bound = self.filter.bound.v[B.BOUND_PPM] + 2 * self.spread.low_sd_ppm + v[_DOUBT_PPM]
-        v[BOUND_PPM] = min(bound, FULL_PPM)
+        spread = self.spread
+        v[SOC_PPM] = clamp(v[MEAN_PPM] + spread.off_ppm, 0, FULL_PPM)
+        bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + spread.unlike_ppm
+        v[BOUND_PPM] = min(bound + v[_DOUBT_PPM], FULL_PPM)
 
     def _mean_uv(self, f):
         total = 0
@@ -183,6 +186,7 @@ class Soc:
         v[MEAN_PPM] = v[SOC_PPM] = found
         self.filter.start(mdegc, found, sd, ua, not saved)
         self.spread.start(found)
+        self.spread.settle(found)
         v[BOUND_PPM] = self.filter.bound.v[B.BOUND_PPM]
 
     def _mdegc(self, sig):

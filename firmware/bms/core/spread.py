@@ -5,6 +5,9 @@ Management Systems vol. 2, ch. 5.4): the difference in voltage is OCV' times the
 plus the difference in resistance times the drop. Cells in series share current and, nearly, all
 that the model gets wrong, so little noise is left.
 
+What each cell holds is not known: a cell that lies low may be small, or less full. Taken as equal,
+the pack's SoC is off by at most low room / (low + room) of what they differ by (`_UNLIKE_PPM`).
+
 Slack only: squares need more than 31 bits on their way; every word that stays has 31.
 """
 
@@ -29,6 +32,9 @@ _WALK_PPM2 = const(4)  # a second
 _SHARE_PPM = const(20000)  # capacities differ: of the charge moved since a cell's last turn
 _LEAST_UV = const(5000)  # drops below it teach no resistance
 _MOST_PPM = const(500000)
+# 8 % less than the others have, over what it has. Cells of one pack, aged and one of them weak:
+# assumed; new ones are within 1 to 2 %.
+_UNLIKE_PPM = const(88000)
 
 
 class Spread:
@@ -38,6 +44,7 @@ class Spread:
         self.n = pack.cells
         self.v = array("i", [0] * (_SIZE * self.n if self.n > 1 else 0))
         self.low_ppm = self.high_ppm = self.low_sd_ppm = 0
+        self.off_ppm = self.unlike_ppm = 0  # the pack's SoC less the mean, and what may be wrong
         self.next = self.n
         for k in range(0, len(self.v), _SIZE):
             self.v[k + 1] = _SD_START_PPM * _SD_START_PPM >> 8
@@ -105,15 +112,13 @@ class Spread:
         self.high_ppm = v[high] >> 8
         self.low_sd_ppm = root(v[low + 1] << 8, self.low_sd_ppm)
 
-    def pack_ppm(self, mean_ppm):
-        """Return what the pack can give of what it can take: empty with its weakest cell, full
-        with its fullest."""
-        if not self.low_ppm and not self.high_ppm:
-            return mean_ppm
-        low = mean_ppm + self.low_ppm
-        room = 1000000 - mean_ppm - self.high_ppm
-        if low <= 0:
-            return 0
-        if room <= 0:
-            return 1000000
-        return low * 1000000 // (low + room)
+    def settle(self, mean_ppm):
+        """Work out `off_ppm`, the pack's SoC less the mean: what it can give of what it can take,
+        empty with its weakest cell, full with its fullest."""
+        if not self.v:
+            return
+        low = max(mean_ppm + self.low_ppm, 0)
+        room = max(1000000 - mean_ppm - self.high_ppm, 0)
+        whole = max(low + room, 1)
+        self.off_ppm = low * 1000000 // whole - mean_ppm
+        self.unlike_ppm = low * room // whole * _UNLIKE_PPM // 1000000

@@ -83,7 +83,8 @@ def test_the_pack_is_empty_with_its_weakest_and_full_with_its_fullest(
 ):
     spread = SPREAD(read(compiled("bench_4s").blob))
     spread.low_ppm, spread.high_ppm = low, high
-    ppm = spread.pack_ppm(mean)
+    spread.settle(mean)
+    ppm = mean + spread.off_ppm
     left, room = mean + low, 1_000_000 - mean - high
     if left <= 0:
         assert ppm == 0
@@ -96,7 +97,9 @@ def test_the_pack_is_empty_with_its_weakest_and_full_with_its_fullest(
 def test_one_cell_has_no_neighbours():
     spread = SPREAD(read(compiled("bench_1s").blob))
     spread.begin()
-    assert not spread.busy() and spread.v == array("i") and spread.pack_ppm(123_456) == 123_456
+    assert not spread.busy() and spread.v == array("i")
+    spread.settle(123_456)
+    assert spread.off_ppm == spread.unlike_ppm == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 10_000_000), st.integers(0, 10_000_000),
@@ -110,4 +113,21 @@ def test_any_readings_leave_words_of_31_bits(readings: list[tuple[int, ...]]):
             spread.begin()
         spread.slice(*reading, second)
         assert all(-(1 << 30) <= word < 1 << 30 for word in spread.v)
-    assert 0 <= spread.pack_ppm(500_000) <= 1_000_000
+    spread.settle(500_000)
+    assert 0 <= 500_000 + spread.off_ppm <= 1_000_000
+
+
+@given(st.integers(0, 100), st.integers(0, 80), st.floats(0.92, 1.0), st.floats(0.92, 1.0))
+def test_cells_of_unlike_capacity_are_within_what_it_says(
+    mean_pct: int, off: int, weak: float, full: float
+):
+    # A weak cell that lies low by `off` thousandths, one that lies high by as much.
+    mean, apart = 10_000 * mean_pct, 1000 * min(off, 10 * mean_pct, 1000 - 10 * mean_pct)
+    spread = SPREAD(read(compiled("bench_4s").blob))
+    spread.low_ppm, spread.high_ppm = -apart, apart
+    spread.settle(mean)
+    cells = ((mean - apart, weak), (mean + apart, full), (mean, 1.0))
+    left = min(z * capacity for z, capacity in cells)
+    room = min((1e6 - z) * capacity for z, capacity in cells)
+    true = 1e6 * left / (left + room)
+    assert abs(mean + spread.off_ppm - true) <= spread.unlike_ppm + 2
