@@ -6,7 +6,7 @@ plus the difference in resistance times the drop. Cells in series share current 
 that the model gets wrong, so little noise is left.
 
 What each cell holds is not known: a cell that lies low may be small, or less full. Taken as equal,
-the pack's SoC is off by at most low room / (low + room) of what they differ by (`_UNLIKE_PPM`).
+the pack's SoC is off by at most low room / (low + room)^2 of what they differ by (`_UNLIKE_PPM`).
 
 Slack only: squares need more than 31 bits on their way; every word that stays has 31.
 """
@@ -34,7 +34,7 @@ _LEAST_UV = const(5000)  # drops below it teach no resistance
 _MOST_PPM = const(500000)
 # 8 % less than the others have, over what it has. Cells of one pack, aged and one of them weak:
 # assumed; new ones are within 1 to 2 %.
-_UNLIKE_PPM = const(88000)
+_UNLIKE_PPM = const(87000)
 
 
 class Spread:
@@ -121,4 +121,4 @@ class Spread:
         room = max(1000000 - mean_ppm - self.high_ppm, 0)
         whole = max(low + room, 1)
         self.off_ppm = low * 1000000 // whole - mean_ppm
-        self.unlike_ppm = low * room // whole * _UNLIKE_PPM // 1000000
+        self.unlike_ppm = low * room // whole * _UNLIKE_PPM // whole
