@@ -123,6 +123,7 @@ SWAPS: dict[type, tuple[type, ...]] = {
     ast.LShift: (ast.RShift,), ast.RShift: (ast.LShift,),
     ast.And: (ast.Or,), ast.Or: (ast.And,),
 }  # fmt: skip
+MAGNITUDE = 1000
 CALLS = {"min": "max", "max": "min"}
 
 
@@ -150,7 +151,10 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield f"{node.value} -> {not node.value}", ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int):
-        for value in (node.value + 1, node.value - 1):
+        # Of a magnitude (a limit in uV, a time in ms) one more is nothing: twice and half are.
+        large = abs(node.value) >= MAGNITUDE
+        others = (2 * node.value, node.value // 2) if large else (node.value + 1, node.value - 1)
+        for value in others:
             yield f"{node.value} -> {value}", ast.Constant(value)
     elif isinstance(node, ast.IfExp):
         yield "branches swapped", ast.IfExp(node.test, node.orelse, node.body)
