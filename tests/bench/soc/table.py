@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from bench.soc import filters, peers
@@ -11,6 +12,11 @@ from bench.soc.one import OURS, Result
 from bench.soc.score import Mean, mean
 
 HELD_PCT, RATIO = 95.0, 3.0  # the issue's: of the time, and mean bound over RMSE
+ABOUT = (
+    "RMSE / greatest error in % SoC, after 20 min. In bound: share of the time, from the first "
+    f"second on (`--start-bound-pct {BOUND_PCT:g}` where the start is 30 % off). Bound / RMSE: "
+    "both after 20 min. Within 5 %: the latest file, for good."
+)
 SCHEMES = (OURS, *filters.SCHEMES, *peers.SCHEMES)
 
 
@@ -91,9 +97,7 @@ def whole(found: list[tuple[Group, list[Result]]], partial: str = "") -> str:
     """Return the text of table.md."""
     parts = [
         partial,
-        "RMSE / greatest error in % SoC, after 20 min. In bound: share of the time, from the "
-        f"first second on (`--start-bound-pct {BOUND_PCT:g}` where the start is 30 % off). Bound "
-        "/ RMSE: both after 20 min. Within 5 %: the latest file, for good.",
+        textwrap.fill(ABOUT, 99),
         goals(found) if any(g.goal for g, _ in found) else "",
         *(("Without a goal:", bounds(found)) if any(not g.goal for g, _ in found) else ()),
         "All schemes on the same readings, mean of files:",
