@@ -149,7 +149,7 @@ class FloatFilter:
         self.scale_var = var - var * var * x * x / total
 
     def _bound(self, slope: float) -> None:
-        square = 3.625 * self.p[0, 0] + 1.225e-5
+        square = 5.25 * self.p[0, 0] + 3.6e-5
         if self.start_bound and self.age < 2400:
             start = 2 * self.tables.residual / max(slope, 1e-9) * (1 - self.age / 2400)
             square += min(start, self.start_bound) ** 2

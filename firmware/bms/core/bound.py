@@ -1,6 +1,6 @@
 """How far SoC may be off, from the filter's covariance and from how well its model fits.
 
-    bound^2 = kappa^2 (1.9^2 P_zz + 0.35 %^2 + start^2),
+    bound^2 = kappa^2 (2.3^2 P_zz + 0.6 %^2 + start^2),
     kappa^2: mean square of the innovations over ten minutes against the residual that the cell's
     tables promise, at least 1,
 
@@ -30,7 +30,7 @@ _LOW = const(0x3FFFFFFF)
 _FULL = const(1000000)
 _SQUARE_MS = const(600000)
 _START_MS = const(2400000)
-_FLOOR_PPM2 = const(12250000)  # 0.35 %: no reference is better
+_FLOOR_PPM2 = const(36000000)  # 0.6 %: what gain and offset within their statement leave
 
 
 class Bound:
@@ -74,7 +74,7 @@ class Bound:
         time since the start."""
         v = self.v
         v[SD_PPM] = root(var_ppm2, v[SD_PPM])
-        square = (29 * var_ppm2 >> 3) + _FLOOR_PPM2
+        square = (21 * var_ppm2 >> 2) + _FLOOR_PPM2
         if v[_START_PPM] and age_ms < _START_MS:
             left = (_START_MS - age_ms) // 1000
             start = min((residual_uv << 17) // slope * left // (_START_MS // 1000), v[_START_PPM])

@@ -14,7 +14,7 @@ from array import array
 
 from bms.compat import const
 from bms.core import plausible as P
-from bms.core.cellwatch import ANSWERED, LOOK, MOVED_MA, NO_LOOK
+from bms.core.cellwatch import ANSWERED, LOOK, MOVED_MA, NO_LOOK, SETTLE_UV
 from bms.core.fixed import clamp, interp, mul_div
 from bms.core.frame import CELL0
 
@@ -26,6 +26,7 @@ FIELDS = (
     "idle_ms",  # since the last answer
     "answer",  # of all cells, over what R says: fast and slow mean, 20 fractional bits
     "slow_answer",
+    "answers",  # of all cells so far, up to those that the first mean takes
 )
 _NEXT = const(0)
 _TOTAL_UV = const(1)
@@ -34,12 +35,14 @@ _HIGH = const(3)
 _IDLE_MS = const(4)
 _ANSWER = const(5)
 _SLOW_ANSWER = const(6)
+_ANSWERS = const(7)
 
 _LEAST_UV = const(40000)  # a smaller answer drowns in steps of 1 mV and in what settles
 _MOST_UV = const(60000000)
 _ONE = const(1048576)
 _FAST = const(2)  # a quarter a step: noise of single steps goes, a fault shows after five
 _SLOW = const(8)  # a 256th: minutes of driving, an hour of calm
+_FIRST = const(4)
 _SLOW_ALL = const(6)  # R at a temperature and SoC is known less well than cells are alike
 _SLOW_LOW = const(838860)  # 0.8: a cell further off than this from the start
 _SLOW_HIGH = const(1310720)  # 1.25: is told at once
@@ -72,7 +75,7 @@ class CellStep:
         if watch[LOOK] != NO_LOOK:
             answer_uv = self._look(frame.v)
             if watch[LOOK] == ANSWERED and abs(answer_uv) >= _LEAST_UV:
-                self._all(sig, answer_uv, watch[MOVED_MA])
+                self._all(sig, answer_uv, watch[MOVED_MA], watch[SETTLE_UV])
         elif self.v[_NEXT] < self.cells:
             self._one(sig)
         else:
@@ -94,7 +97,9 @@ class CellStep:
         v[_NEXT] = n
         return total // n
 
-    def _all(self, sig, answer_uv, moved_ma):
+    def _all(self, sig, answer_uv, moved_ma, settle_uv):
+        # Only steps whose own answer is most of what is seen: on the measured drives of two makes
+        # of cell, -20 to 25 degC, the others are off by anything.
         v = self.v
         v[_LOW] = v[_HIGH] = v[_IDLE_MS] = 0
         v[_NEXT] = 0 if self.cells > 1 else 1
@@ -102,12 +107,15 @@ class CellStep:
             moved_ma, answer_uv = -moved_ma, -answer_uv
         warm = (sig[P.TEMP_MIN_MDEGC] + sig[P.TEMP_MAX_MDEGC]) >> 1
         says_uv = mul_div(moved_ma, interp(self.pack.r1s_uohm, warm), 1000)
-        if says_uv < _LEAST_UV >> 2 or not sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1:
+        if says_uv < max(_LEAST_UV >> 2, 2 * settle_uv) or not sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1:
             return
         share = clamp(mul_div(answer_uv, _ONE, says_uv), 0, _ONE << 2)
-        if not v[_SLOW_ANSWER]:
-            v[_ANSWER] = v[_SLOW_ANSWER] = share
-        v[_ANSWER] += (share - v[_ANSWER]) >> _FAST
+        if v[_ANSWERS] < _FIRST:
+            v[_ANSWERS] += 1
+            v[_ANSWER] += (share - v[_ANSWER]) // v[_ANSWERS]
+            v[_SLOW_ANSWER] = clamp(v[_ANSWER], _ONE >> 2, _ONE << 1)
+            return
+        v[_ANSWER] = _toward(v[_ANSWER], share)
         slow = v[_SLOW_ANSWER] + ((v[_ANSWER] - v[_SLOW_ANSWER]) >> _SLOW_ALL)
         v[_SLOW_ANSWER] = slow = clamp(slow, _ONE >> 2, _ONE << 1)
         sig[P.ANSWER_PPM] = abs(mul_div(v[_ANSWER] - slow, 1000000, slow))
@@ -128,7 +136,7 @@ class CellStep:
         at = n + n + k
         if not last[at + n]:
             last[at] = last[at + n] = share
-        last[at] += (share - last[at]) >> _FAST
+        last[at] = _toward(last[at], share)
         slow = last[at + n] + ((last[at] - last[at + n]) >> _SLOW)
         last[at + n] = slow = clamp(slow, _SLOW_LOW, _SLOW_HIGH)
         off_ppm = mul_div(last[at] - slow, 1000000, slow)
@@ -151,3 +159,10 @@ class CellStep:
                 self.last[k] = self.last[k + n]
             v[_ANSWER] = v[_SLOW_ANSWER]
             sig[P.R_LOW_PPM] = sig[P.R_HIGH_PPM] = sig[P.ANSWER_PPM] = 0
+
+
+def _toward(mean, share):
+    # One odd answer is no change: it moves the mean by an eighth at most (Huber, Ann. Math.
+    # Statist. 35 (1964) 73).
+    most = max(mean >> 3, _ONE >> 6)
+    return mean + clamp((share - mean) >> _FAST, -most, most)

@@ -26,7 +26,8 @@ FIELDS = (
     "step_off_ma",  # and how far the current was from slow_ma
     "odd_ms",  # since voltage last did not answer the current
     "look",  # this tick: NO_LOOK, FIRST, or ANSWERED: a look with one before it
-    "moved_ma",  # how far the current has moved between the two
+    "moved_ma",  # how far the current has moved between the two,
+    "settle_uv",  # and how far what older currents left may settle meanwhile
 )
 _QUIET_MS = const(0)
 _STEADY_MS = const(1)
@@ -41,6 +42,7 @@ _STEP_OFF_MA = const(10)
 _ODD_MS = const(11)
 LOOK = const(12)
 MOVED_MA = const(13)
+SETTLE_UV = const(14)
 NO_LOOK = const(0)
 FIRST = const(1)
 ANSWERED = const(2)
@@ -196,7 +198,8 @@ class CellWatch:
             moved_ma, moved_uv = -moved_ma, -moved_uv
         least_uv = _uv(moved_ma, interp(pack.dcir_uohm, sig[P.TEMP_MAX_MDEGC]) >> 2)
         most_uv = _uv(moved_ma, 2 * interp(pack.r1s_uohm, cold))
-        margin_uv = _MARGIN_UV + _uv(off_ma, settles)
+        self.v[SETTLE_UV] = settle_uv = _uv(off_ma, settles)
+        margin_uv = _MARGIN_UV + settle_uv
         if not least_uv - margin_uv <= moved_uv <= most_uv + margin_uv:
             sig[P.ODD_STEPS] = min(sig[P.ODD_STEPS] + 1, _ODD_MAX)
             self.v[_ODD_MS] = 0

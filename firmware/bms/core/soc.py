@@ -80,6 +80,8 @@ _REST_AGAIN_MS = const(60000)  # a rest that goes on is looked at again after a 
 _REST_MAX_MS = const(100000000)
 _ELAPSED_MAX_MS = const(1000000)
 _STEP_MS = const(1000)
+_SLICE_MS = const(60)  # a slice for every so much of a tick
+_SLICES_MAX = const(4)
 _TICKS_MAX = const(100)
 _MOST_UV = const(10000000)  # what one reading may weigh in a sum
 _MOST_UA = const(500000000)
@@ -132,6 +134,16 @@ class Soc:
             v[_WINDOW_UV] += self._mean_uv(f)
             v[_WINDOW_UA] += clamp(sig[CHARGE_UA], -_MOST_UA, _MOST_UA) >> 6
         self._time(f, sig, seen, elapsed_ms)
+        # With every gate open ticks are long: then more of them, for a step a second as well.
+        for _ in range(min(1 + sig[DT_MS] // _SLICE_MS, _SLICES_MAX)):
+            self._slice(f, sig, volts, seen)
+        spread = self.spread
+        v[SOC_PPM] = clamp(v[MEAN_PPM] + spread.off_ppm, 0, FULL_PPM)
+        bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + spread.unlike_ppm
+        v[BOUND_PPM] = min(bound + v[_DOUBT_PPM], FULL_PPM)
+
+    def _slice(self, f, sig, volts, seen):
+        v = self.v
         if self.filter.busy():
             if self.filter.slice():
                 self._move(self.filter.move_uas)
@@ -148,10 +160,6 @@ class Soc:
             self._anchors(sig, seen)
         elif v[_WINDOW_MS] >= _STEP_MS:
             self._begin(sig)
-        spread = self.spread
-        v[SOC_PPM] = clamp(v[MEAN_PPM] + spread.off_ppm, 0, FULL_PPM)
-        bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + spread.unlike_ppm
-        v[BOUND_PPM] = min(bound + v[_DOUBT_PPM], FULL_PPM)
 
     def _mean_uv(self, f):
         total = 0

@@ -55,7 +55,8 @@ class Case:
         """Return why nothing need tell in a condition, None where something must."""
         activity, temp = condition.split()
         pack = compiled.file.name
-        for key in ("all", condition, activity, temp, pack, f"{pack} {activity}"):
+        for key in ("all", condition, activity, temp, pack, f"{pack} {activity}",
+                    f"{pack} {temp}"):
             if key in self.single.not_covered:
                 return self.single.not_covered[key]
         present = {rule.id for rule in compiled.rules}

@@ -198,6 +198,26 @@ def test_without_a_temperature_or_with_too_little_current_nothing_is_said():
     assert cells.sig[P.ANSWER_PPM] < 5000
 
 
+def test_answers_that_older_currents_hide_are_passed_over():
+    cells = Stepped()
+    cells.steps(20)
+    cells.seen[WATCH.SETTLE_UV] = STEP_UV // 2 + 1000
+    cells.steps(12, gain=1.9)
+    assert cells.sig[P.ANSWER_PPM] > 200_000  # 190 mV are expected, twice what may settle
+    cells = Stepped()
+    cells.steps(20)
+    cells.seen[WATCH.SETTLE_UV] = STEP_UV
+    cells.steps(12, gain=1.9)
+    assert cells.sig[P.ANSWER_PPM] < 5000
+
+
+def test_nothing_is_said_before_the_fourth_answer():
+    cells = Stepped()
+    cells.steps(2)
+    cells.steps(2, gain=2.0)
+    assert cells.sig[P.ANSWER_PPM] == 0
+
+
 def test_resistance_off_from_the_start_is_the_packs_own():
     cells = Stepped()
     cells.steps(50, gain=1.6)

@@ -246,7 +246,7 @@ def _all_answer(real: Real) -> Iterator[bool]:
     # A load steps and the cells answer as they did, but the current is read at another gain.
     uohm = interp(real.pack.r1s_uohm, 25_000)
     limit = real.rule.limit / 1e6
-    for off, count in ((0.0, 10), (limit - 0.05, 10), (limit + 0.1, 600)):
+    for off, count in ((0.0, 60), (limit - 0.05, 10), (limit + 0.1, 600)):
         for k in range(count):
             answer_uv = 200_000 * (k % 2)
             real.rig.cell(3_800_000 - answer_uv)
