@@ -107,7 +107,8 @@ class CellStep:
             moved_ma, answer_uv = -moved_ma, -answer_uv
         warm = (sig[P.TEMP_MIN_MDEGC] + sig[P.TEMP_MAX_MDEGC]) >> 1
         says_uv = mul_div(moved_ma, interp(self.pack.r1s_uohm, warm), 1000)
-        if says_uv < max(_LEAST_UV >> 2, 2 * settle_uv) or not sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1:
+        known = sig[P.TRUST] >> P.TEMP_MIN_MDEGC & 1
+        if not known or says_uv < max(_LEAST_UV >> 2, 2 * settle_uv):
             return
         share = clamp(mul_div(answer_uv, _ONE, says_uv), 0, _ONE << 2)
         if v[_ANSWERS] < _FIRST:
