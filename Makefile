@@ -66,11 +66,9 @@ bench: .venv/.dev  ## what a tick costs: on this machine and, given UF2, on an e
 bench-soc: .venv/.dev  ## score SoC on measured cells in DATA, beside other schemes
 	PYTHONPATH=tests $(BIN)/python -m bench.soc $(DATA) $(ARGS)
 
-campaign: .venv/.run  ## try every single fault on robot_14s and bench_1s; writes docs/safety.md
+campaign: .venv/.run  ## try every single fault on robot_14s; writes docs/safety.md
 	-$(BIN)/solidbms campaign robot_14s
-	-$(BIN)/solidbms campaign bench_1s
-	$(BIN)/python -m solidbms.safety build/campaign_robot_14s/campaign.json \
-		build/campaign_bench_1s/campaign.json
+	$(BIN)/python -m solidbms.safety build/campaign_robot_14s/campaign.json
 
 adversary: .venv/.dev  ## search for the nearest to danger; writes hil/scenarios/adversary_*.toml
 	PYTHONPATH=tests $(BIN)/python -m support.adversary --examples 1000 --write

@@ -62,8 +62,9 @@ def take(paths: list[Path]) -> None:
         found["seeds"] = 1 + max((r["seed"] for r in runs if r["condition"] and r["case"]),
                                  default=0)  # fmt: skip
         data[name] = {k: v for k, v in found.items() if k not in ("quick", "whole")}
-    DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="ascii")
-    PAGE.write_text(page(data), encoding="ascii")
+    text = json.dumps(data, indent=1, sort_keys=True)
+    DATA.write_text(text + "\n", encoding="ascii")
+    PAGE.write_text(page(json.loads(text)), encoding="ascii")  # in the order that it is kept in
 
 
 def page(data: dict[str, Any]) -> str:
