@@ -130,7 +130,9 @@ class Slots:
     def _write(self, todo: dict[str, bytes], folders: list[str], count: int) -> None:
         root = f"slots/{self.idle}/"
         for folder in ("slots", root[:-1], *(root + folder for folder in folders)):
-            self.session.run(f"try:\n os.mkdir({folder!r})\nexcept OSError: pass")
+            # Only that it is there is no error: a full file system has no room for it either.
+            self.session.run(f"try:\n os.mkdir({folder!r})\n"
+                             "except OSError as e:\n if e.errno != 17: raise")  # fmt: skip
         began = time.monotonic()
         size = sum(map(len, todo.values()))
         with _progress(f"slot {self.idle}", size) as wrote:

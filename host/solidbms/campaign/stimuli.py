@@ -17,7 +17,7 @@ from solidbms.faults import FaultFile
 from solidbms.packc import Compiled, examine
 from solidbms.scenario import Expect, FaultUse, Request, Scenario
 from solidbms.schema import PackFile
-from solidbms.surroundings import Charge, Heat, Load, Output, Short, Start
+from solidbms.surroundings import Charge, Gap, Heat, Load, Output, Short, Start
 
 PREFIX = "rule "
 ONSET_S = 14.0
@@ -204,6 +204,27 @@ def _cell_sag(s: Stage) -> None:
     s.add("short", Short(**s.span, cell=5, ohm=0.25))
 
 
+def _one_heats(w: float) -> Callable[[Stage], None]:
+    def make(s: Stage) -> None:
+        s.steps()
+        s.onset_s = 45.0  # its usual answer is known by then
+        s.add("heat", Heat(**s.span, w=w, cell=5))
+
+    return make
+
+
+def _gap(s: Stage) -> None:
+    s.steps()
+    s.onset_s = 45.0
+    s.add("gap", Gap(**s.span, cell=5, pct=200.0, pct_per_h=0.0))
+
+
+def _current_gain(s: Stage) -> None:
+    s.steps()
+    s.onset_s = 45.0
+    s.fault("current_a", "scale", 1.6)
+
+
 def _pre_failed(s: Stage) -> None:
     s.onset_s = 0.0
     s.add("load", Load(from_s=0.0, until_s=s.end_s, ohm=5.0))
@@ -325,6 +346,9 @@ STIMULI = {
     "runaway": Stimulus(_all_heat(18.0), SLOW),
     "runaway_cut": Stimulus(_all_heat(200.0), SLOW, also=("runaway",)),
     "cell_sag": Stimulus(_cell_sag),
+    "cell_r_warn": Stimulus(_one_heats(15.0), SLOW),
+    "cell_r_low": Stimulus(_one_heats(20.0), SLOW),
+    "cell_r_high": Stimulus(_gap, SLOW),
     "fet_hot": Stimulus(_heat_at("fets", 40.0), SLOW),
     "fet_hot_cut": Stimulus(_heat_at("fets", 120.0), SLOW, also=("fet_hot",)),
     "board_hot": Stimulus(_heat_at("board", 1.0), SLOW),
@@ -336,9 +360,10 @@ STIMULI = {
     "dsg_held": Stimulus(_dsg_held, SLOW, pack={"cell_uv_cut": {"delay_s": 3.0}}),
     "open_wire": Stimulus(_open_wire),
     "stack_odd": Stimulus(_stack_odd),
-    "current_odd": Stimulus(_current_odd, SLOW),
+    "current_odd": Stimulus(_current_odd, SLOW, pack={"current_gain": {"delay_s": 150.0}}),
+    "current_gain": Stimulus(_current_gain, SLOW),
     "current_zero": Stimulus(_current_zero, SLOW),
-    "frozen": Stimulus(_frozen, SLOW),
+    "frozen": Stimulus(_frozen, SLOW, pack={"cell_r_low": {"delay_s": 60.0}}),
     "fe_lost": Stimulus(
         lambda s: s.fault("bus", "nack"), also=(*_COLD, "temp_lost", "fe_unsteady")
     ),
