@@ -2,7 +2,7 @@
 
 The weakest cell ends a discharge, the fullest a charge. In the cold a cell ends before its SoC is
 0: what the cell file says of usable charge by temperature is taken off. Energy: that charge times
-OCV on the way down (Simpson's rule over three points), less the drop of the mean current. Times:
+OCV on the way down (the mean of eight, each in the middle of its part), less the drop of the mean current. Times:
 at the mean current of the last minutes; a charge that tapers off takes longer than told.
 
 Slack only: products need more than 31 bits on their way; every word that stays has 31.
@@ -32,6 +32,7 @@ _TAU_MS = const(60000)
 _EVERY = const(15)  # ticks between two looks, less one: a power of two
 _HALF = const(8)
 _FULL_PPM = const(1000000)
+_PARTS = const(8)  # the knee of LFP is a tenth of the way
 _MA_MAX = const(500000)
 _TIME_MAX_S = const(1000000)
 _ENERGY_MAX_MWH = const(1000000000)
@@ -69,7 +70,10 @@ class Outlook:
         left = max(low - least, 0)
         cell = soc.cell
         middle = least + (left >> 1)
-        uv = (self._ocv(cell, least) + 4 * self._ocv(cell, middle) + self._ocv(cell, low)) // 6
+        uv = 0
+        for k in range(1, 2 * _PARTS, 2):
+            uv += self._ocv(cell, least + left * k // (2 * _PARTS))
+        uv //= _PARTS
         cell.resist(middle)
         uohm = cell.r0_uohm + cell.r1_uohm + cell.r2_uohm
         uv += uohm * min(self.v[MEAN_MA], 0) // 1000
