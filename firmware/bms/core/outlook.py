@@ -2,8 +2,9 @@
 
 The weakest cell ends a discharge, the fullest a charge. In the cold a cell ends before its SoC is
 0: what the cell file says of usable charge by temperature is taken off. Energy: that charge times
-OCV on the way down (the mean of eight, each in the middle of its part), less the drop of the mean current. Times:
-at the mean current of the last minutes; a charge that tapers off takes longer than told.
+OCV on the way down (the mean of eight, each in the middle of its part), less the drop of the mean
+current. Times: at the mean current of the last minutes; a charge that tapers off takes longer than
+told.
 
 Slack only: products need more than 31 bits on their way; every word that stays has 31.
 """
