@@ -162,7 +162,8 @@ KINDS: dict[str, dict[str, Act]] = {
 class Single(Model):
     """`[single]` of a fault file: what the single-fault campaign may expect of it.
 
-    not_covered: why nothing tells in a condition ("rest", "cold", "load hot"; "all": in none).
+    not_covered: why nothing tells in a condition ("rest", "cold", "load hot"; "all": in none), or
+    on one pack alone ("bench_1s mild").
     """
 
     row: str  # of the list of single faults, docs/safety.md

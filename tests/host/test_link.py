@@ -129,7 +129,7 @@ def test_messages_are_decoded_by_the_firmwares_declarations():
 
 def test_rows_beyond_the_thirtieth_are_in_the_second_word(monkeypatch):
     trip = next(row for row in ROWS if row[LEVEL] == TRIP)
-    rows = [("r%d" % k, *trip[1:]) for k in range(40)]  # noqa: UP031
+    rows = [(f"r{k}", *trip[1:]) for k in range(40)]
     monkeypatch.setattr("bms.core.rules.ROWS", rows)
     words = {name: 0 for name, _ in FIELDS}
     status = Status({**words, "acted_low": 1 << 29 | 1, "acted_high": 1 | 1 << 9})

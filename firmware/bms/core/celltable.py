@@ -9,6 +9,7 @@ by the pack compiler. Slack only: some steps need more than 31 bits.
 """
 
 from bms.compat import const
+from bms.core.fixed import below
 
 _ONE = const(1024)
 _FULL = const(1000000)
@@ -21,15 +22,8 @@ def place(axis, x):
         return 0, 0
     if x >= axis[last]:
         return last - 1, _ONE
-    low = 0
-    high = last
-    while high - low > 1:
-        mid = (low + high) >> 1
-        if axis[mid] <= x:
-            low = mid
-        else:
-            high = mid
-    return low, ((x - axis[low]) << 10) // (axis[high] - axis[low])
+    low = below(axis, last + 1, x)
+    return low, ((x - axis[low]) << 10) // (axis[low + 1] - axis[low])
 
 
 class CellTable:

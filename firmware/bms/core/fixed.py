@@ -43,7 +43,7 @@ def mul_div(a, b, d):
         shift -= 1
     quotient = product // d
     if shift <= 0:
-        return quotient >> -shift
+        return clamp(quotient >> -shift, -BIG, BIG)
     if quotient > BIG >> shift:
         return BIG
     if quotient < -(BIG >> shift):
@@ -61,6 +61,19 @@ def lag(v, at, x, dt_ms, tau_ms):
     v[at + 1] = part % tau_ms
 
 
+def below(axis, n, x):
+    """Return k, axis[k] <= x < axis[k + 1], of the first n entries, ascending; x lies inside."""
+    low = 0
+    high = n - 1
+    while high - low > 1:
+        mid = (low + high) >> 1
+        if axis[mid] <= x:
+            low = mid
+        else:
+            high = mid
+    return low
+
+
 def interp(table, x):
     """Return y at x on a table [x0, x1, ..., y0, y1, ...], x ascending; flat beyond its ends.
 
@@ -71,17 +84,10 @@ def interp(table, x):
         return table[n]
     if x >= table[n - 1]:
         return table[n + n - 1]
-    low = 0
-    high = n - 1
-    while high - low > 1:
-        mid = (low + high) >> 1
-        if table[mid] <= x:
-            low = mid
-        else:
-            high = mid
+    low = below(table, n, x)
     dx = x - table[low]
-    span = table[high] - table[low]
+    span = table[low + 1] - table[low]
     while span > _SPAN:
         dx >>= 1
         span >>= 1
-    return table[n + low] + dx * (table[n + high] - table[n + low]) // span
+    return table[n + low] + dx * (table[n + low + 1] - table[n + low]) // span

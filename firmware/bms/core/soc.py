@@ -129,20 +129,22 @@ class Soc:
                 self._start(f, sig)
             return
         self._count(f, sig, elapsed_ms)
+        uv = self._mean_uv(f) if volts else 0
         if seen and v[_WINDOW_TICKS] < _TICKS_MAX:
             v[_WINDOW_TICKS] += 1
-            v[_WINDOW_UV] += self._mean_uv(f)
+            v[_WINDOW_UV] += uv
             v[_WINDOW_UA] += clamp(sig[CHARGE_UA], -_MOST_UA, _MOST_UA) >> 6
         self._time(f, sig, seen, elapsed_ms)
         # With every gate open ticks are long: then more of them, for a step a second as well.
         for _ in range(min(1 + sig[DT_MS] // _SLICE_MS, _SLICES_MAX)):
-            self._slice(f, sig, volts, seen)
+            self._slice(f, sig, uv, seen)
         spread = self.spread
         v[SOC_PPM] = clamp(v[MEAN_PPM] + spread.off_ppm, 0, FULL_PPM)
         bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + spread.unlike_ppm
         v[BOUND_PPM] = min(bound + v[_DOUBT_PPM], FULL_PPM)
 
-    def _slice(self, f, sig, volts, seen):
+    def _slice(self, f, sig, mean_uv, seen):
+        # mean_uv: of the cells, 0 where they are not believed.
         v = self.v
         if self.filter.busy():
             if self.filter.slice():
@@ -151,8 +153,8 @@ class Soc:
                 self.spread.begin()
                 v[_LOOK] = 1
         elif self.spread.busy():
-            if volts:
-                self._one_cell(f)
+            if mean_uv:
+                self._one_cell(f, mean_uv)
                 if not self.spread.busy():
                     self.spread.settle(v[MEAN_PPM])
         elif v[_LOOK]:
@@ -247,12 +249,12 @@ class Soc:
         v[_SECOND] = (v[_SECOND] + v[_WINDOW_MS] // 1000) & 0x3FFFFFFF
         v[_WINDOW_MS] = v[_WINDOW_UAS] = v[_WINDOW_TICKS] = v[_WINDOW_UV] = v[_WINDOW_UA] = 0
 
-    def _one_cell(self, f):
+    def _one_cell(self, f, mean_uv):
         k = self.spread.next
         filter_ = self.filter
         self.spread.slice(
             clamp(f[F.CELL0 + k], 0, _MOST_UV),
-            self._mean_uv(f),
+            mean_uv,
             filter_.drop_uv,
             filter_.slope,
             self.cell.residual_uv,

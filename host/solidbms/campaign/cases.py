@@ -53,12 +53,10 @@ class Case:
 
     def why_not(self, condition: str, compiled: Compiled) -> str | None:
         """Return why nothing need tell in a condition, None where something must."""
-        activity, temp = condition.split()
-        pack = compiled.file.name
-        for key in ("all", condition, activity, temp, pack, f"{pack} {activity}",
-                    f"{pack} {temp}"):
-            if key in self.single.not_covered:
-                return self.single.not_covered[key]
+        words = {"all", compiled.file.name, *condition.split()}
+        for key, why in self.single.not_covered.items():
+            if words.issuperset(key.split()):
+                return why
         present = {rule.id for rule in compiled.rules}
         if self.single.closes and present.isdisjoint(self.single.by):
             return "; ".join(_absent(name, compiled.file) for name in self.single.by)
