@@ -6,6 +6,7 @@ tests/host/test_formats.py holds the file against them.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from bms.core import (
     bound,
@@ -172,8 +173,8 @@ The compiled pack: see `firmware/bms/core/pack.py`.
 def formats() -> str:
     """Return docs/formats.md."""
 
-    def listed(names: object) -> str:
-        return ", ".join(f"`{name}`" for name in names)  # type: ignore[attr-defined]
+    def listed(names: Iterable[str]) -> str:
+        return ", ".join(f"`{name}`" for name in names)
 
     def numbered(names: tuple[str, ...]) -> str:
         return ", ".join(f"{k} {name}" for k, name in enumerate(names))

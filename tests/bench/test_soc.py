@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from bench.soc import __main__ as command
 from bench.soc import cases, filters, one, peers, table
-from bench.soc.pool import do_all
 from bench.soc.score import Score, Series, mean, score
 from click.testing import CliRunner
 from solidbms.cli import main as solidbms
 from solidbms.packc import load
+from solidbms.parallel import do_all
 from solidbms.replay import Options, replay_job
 from solidbms.schema import ROOT
 
@@ -255,7 +255,7 @@ def test_every_result_comes_with_its_place(jobs):
 
 STOPPED = """
 import sys, time
-from bench.soc.pool import do_all
+from solidbms.parallel import do_all
 came = []
 def take(at, result):
     came.append(at)

@@ -1,17 +1,14 @@
-"""Runs in several processes; Ctrl-C keeps what was done."""
+"""The runs of a campaign, one by one or several at a time."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from solidbms.campaign import one, shifts, stimuli
 from solidbms.campaign.build import Spec, plan
 from solidbms.campaign.cases import cases
+from solidbms.parallel import do_all
 from solidbms.scenario import FaultUse
 
 KEEP_EVERY = 100  # runs
@@ -42,43 +39,17 @@ def run_all(
 
     keep: takes what has come so far, now and then.
     """
-    found: dict[Spec, dict[str, Any]] = {}
-    whole = True
-    try:
-        for spec, result in _each(specs, jobs):
-            found[spec] = result
-            progress(len(found), len(specs), f"{spec.case or 'no fault'}, {spec.condition}")
-            if len(found) % KEEP_EVERY == 0:
-                keep([found[spec] for spec in specs if spec in found])
-    except (KeyboardInterrupt, BrokenProcessPool):  # stopped, or a process was killed
-        whole = False
-    return [found[spec] for spec in specs if spec in found], whole
+    found: dict[int, dict[str, Any]] = {}
 
+    def so_far() -> list[dict[str, Any]]:
+        return [found[at] for at in sorted(found)]
 
-def _each(specs: Sequence[Spec], jobs: int) -> Iterator[tuple[Spec, dict[str, Any]]]:
-    if jobs == 1:
-        for spec in specs:
-            yield spec, run_spec(spec)
-        return
-    waiting = list(reversed(specs))
-    with ProcessPoolExecutor(jobs, initializer=_quiet) as pool:
-        running = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * jobs:
-                    spec = waiting.pop()
-                    running[pool.submit(run_spec, spec)] = spec
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield running.pop(future), future.result()
-        finally:
-            # Stopped early: nobody waits for a shift of two hours.
-            for process in list((pool._processes or {}).values()) if running else ():
-                process.terminate()
+    def came(at: int, result: dict[str, Any]) -> None:
+        found[at] = result
+        spec = specs[at]
+        progress(len(found), len(specs), f"{spec.case or 'no fault'}, {spec.condition}")
+        if len(found) % KEEP_EVERY == 0:
+            keep(so_far())
 
-
-def _quiet() -> None:
-    """The process that asked hears Ctrl-C; this one ends with it. And it leaves others room."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(5)
+    whole = do_all([(run_spec, (spec,)) for spec in specs], jobs, came)
+    return so_far(), whole

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.soc import cases, cells, one, table
 from bench.soc.page import page
-from bench.soc.pool import do_all
+from solidbms.parallel import do_all
 from solidbms.schema import BadInput, shown
 
 Say = Callable[[float, str], None]  # share done, a line

@@ -1,4 +1,4 @@
-"""Runs in several processes, the longest first; Ctrl-C ends them at once and keeps what came."""
+"""Calls in several processes, in their order; Ctrl-C ends them at once and keeps what came."""
 
 from __future__ import annotations
 
