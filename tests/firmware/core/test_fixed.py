@@ -37,6 +37,7 @@ SIGNED = st.one_of(st.integers(-(2**30), 2**30 - 1), st.integers(-40_000, 40_000
 @example(BIG, BIG, BIG)
 @example(30_000, 30_001, 30_001)
 @example(-1, 1, 2**30 - 1)
+@example(-31_621, -31_623, 1)
 def test_mul_div_is_near_and_held(a: int, b: int, d: int):
     exact = Fraction(a * b, d)
     found = CHECKED.mul_div(a, b, d)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bms.core import filter as K
 from bms.core import frame as F
 from bms.core import plausible as P
 from bms.core import soc as S
@@ -383,3 +384,11 @@ def test_a_known_offset_is_no_end_of_a_rest(dt_ms: int):
     for _ in range((PACK.rest_ms + 300_000) // dt_ms):
         model.step(offset_ua * dt_ms // 1000, dt_ms, offset_ua)
     assert model.corrections == 1
+
+
+@pytest.mark.parametrize(("dt_ms", "fewest"), [(50, 40), (250, 50)])
+def test_the_filter_steps_about_once_a_second_whatever_the_tick(dt_ms: int, fewest: int):
+    model = Model()
+    for _ in range(60_000 // dt_ms):
+        model.step(0, dt_ms)
+    assert fewest <= model.soc.filter.v[K.STEPS] <= 60
