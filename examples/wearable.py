@@ -17,7 +17,7 @@ from bms.core.limits import DISCHARGE_MA
 from bms.core.soc import BOUND_PPM, SOC_PPM
 from bms.core.switch import ACK, BOOT, CLOSE, SHEDDING, STATE
 from board import reset_cause  # pyright: ignore[reportAttributeAccessIssue] - of the Pico
-from machine import Pin  # pyright: ignore[reportMissingModuleSource]
+from machine import Pin  # pyright: ignore[reportMissingModuleSource] - on the board
 
 MOTOR_PIN = 16
 MOTOR_MA = 120  # what the motor draws

@@ -246,7 +246,7 @@ def row_mutants(module: str) -> Iterator[tuple[Mutant, Build]]:
     signals = sorted({ast.unparse(row.elts[1]) for row in rows})
     columns = [("signal", tuple(signals)), *COLUMNS.items()]
     for r, row in enumerate(rows):
-        name = row.elts[0].value  # type: ignore[attr-defined]
+        name = row.elts[0].value  # type: ignore[attr-defined] - a tuple
         for c, (column, values) in enumerate(columns, 1):
             old = ast.unparse(row.elts[c])
             for value in values:
@@ -268,7 +268,7 @@ def _changed_row(module: str, r: int, c: int = 0, value: str = "") -> ast.Module
 def _rows(tree: ast.Module) -> list[ast.Tuple]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ROWS":
-            return node.value.elts  # type: ignore[attr-defined,return-value]
+            return node.value.elts  # type: ignore[attr-defined,return-value] - a tuple
     raise LookupError("rules.py has no ROWS")
 
 
@@ -303,7 +303,7 @@ def change(module: str, tree: ast.Module) -> None:
 
     sys.meta_path.insert(0, _Changed(module, tree))
     source, plain = ast.unparse(tree).encode(), _Loader.get_data
-    _Loader.get_data = lambda self, path: (  # type: ignore[method-assign]
+    _Loader.get_data = lambda self, path: (  # type: ignore[method-assign] - on purpose
         source if Path(path) == path_of(module) else plain(self, path)
     )
 
@@ -331,12 +331,12 @@ def _forget(module: str) -> None:
 
 def warm() -> None:
     """Import what children need; see `_forget`."""
-    import click  # noqa: F401
+    import click  # noqa: F401 - warms up
     import hypothesis
-    import numpy as np  # noqa: F401
-    import pydantic  # noqa: F401
-    import pytest  # noqa: F401
-    import wasmtime  # noqa: F401
+    import numpy as np  # noqa: F401 - warms up
+    import pydantic  # noqa: F401 - warms up
+    import pytest  # noqa: F401 - warms up
+    import wasmtime  # noqa: F401 - warms up
 
     hypothesis.settings.register_profile(
         "mutants",
@@ -371,7 +371,7 @@ def _keep_checked() -> None:
             made[key] = plain(self, data, path)
         return made[key]
 
-    _Loader.source_to_code = kept  # type: ignore[method-assign]
+    _Loader.source_to_code = kept  # type: ignore[method-assign] - on purpose
     root = ROOT / "firmware" / "bms"
     for path in root.rglob("*.py"):
         if path.relative_to(root).parts[0] not in OFF_PATH:

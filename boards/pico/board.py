@@ -107,11 +107,13 @@ class Board:
             self.gates = Gates(CHARGE_PIN, LED_PIN, ALERT_PIN)
             cell = demo.Cell(pack, ticks_ms, self.gates)
             self.bus = demo.Bus(pack, cell)
-            adc = lambda k: demo.Adc(pack, cell)  # noqa: E731
+            adc = lambda k: demo.Adc(pack, cell)  # noqa: E731 - one line each, beside its gates
         else:
             self.gates = Gates(CHARGE_PIN, DISCHARGE_PIN, ALERT_PIN)
             self.bus = bus.Bus(0, SDA_PIN, SCL_PIN)
+            # One line, beside its gates, as above.
             adc = lambda k: machine.ADC(NTC_PINS[k])  # noqa: E731
+        # No module, but acts as one.
         sys.modules["machine"] = Guarded(machine, self.gates)  # type: ignore
         return drivers(self.bus, pack, adc)
 

@@ -8,9 +8,9 @@ allocation an error on MicroPython; CPython cannot forbid allocation, there it d
 
 try:
     # The stand-ins below are a little looser than what the checker knows of MicroPython.
-    from gc import collect  # type: ignore
+    from gc import collect  # type: ignore - on MicroPython alone
 
-    from micropython import const, heap_lock, heap_unlock  # type: ignore
+    from micropython import const, heap_lock, heap_unlock  # type: ignore - on MicroPython alone
 except ImportError:
 
     def const(expr):
@@ -34,7 +34,7 @@ async def sleep_ms(ms):
     import asyncio  # only who uses it pays for it
 
     try:
-        sleep = asyncio.sleep_ms  # type: ignore
+        sleep = asyncio.sleep_ms  # type: ignore - on MicroPython alone
     except AttributeError:
         await asyncio.sleep(ms / 1000)
     else:

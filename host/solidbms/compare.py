@@ -100,6 +100,7 @@ def _steps(record: Record) -> list[Step]:
     return [
         Step(
             int(record.elapsed_ms[k]),
+            # The blob's layout names the pack's attributes.
             pack.tick_ms if closed[k - 1] else pack.idle_tick_ms,  # type: ignore[attr-defined]
             tuple(
                 (name, int(column[k]))

@@ -112,6 +112,7 @@ def _deaf(world: World, comes: bool) -> None:
 
 
 def _charge_fet(world: World, fault: Fault, comes: bool) -> None:
+    # KINDS has the words that a FET knows; so below.
     world.fets.charge.fault = fault.kind if comes else None  # type: ignore[assignment]
 
 

@@ -84,6 +84,7 @@ class Session:
         """Open the port; BoardLost when that does not work."""
         with _lost(f"{port} cannot be opened"):
             self._transport = SerialTransport(port, timeout=_READ_S)
+            # Not in its type.
             setattr(self._transport.serial, "write_timeout", _READ_S)  # noqa: B010
 
     def enter(self, tries: int = 3) -> None:

@@ -100,8 +100,8 @@ def declared(w: Work) -> str:
     core = core_of(w)
     pack = core.pack
     numbers = {
-        "CELLS": pack.cells,  # type: ignore[attr-defined]
-        "TEMPS": pack.temps,  # type: ignore[attr-defined]
+        "CELLS": pack.cells,  # type: ignore[attr-defined] - the blob's layout
+        "TEMPS": pack.temps,  # type: ignore[attr-defined] - the blob's layout
         "ROWS": w.rules,
         "USED": len(list(_rows(core))),
         "FRAME_WORDS": len(core.frame.v),

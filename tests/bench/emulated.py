@@ -154,7 +154,7 @@ def frame_to_gates(uf2: Path, w: Work) -> Cycles:
 def costs(uf2: Path) -> Costs:
     """Return what a scenario with a trip costs, and the boot."""
     job = scenario_job("drive_minute")
-    drive, trip = job.world.plant.scenario.load  # type: ignore[attr-defined]
+    drive, trip = job.world.plant.scenario.load  # type: ignore[attr-defined] - a driven plant
     drive.from_s, trip.from_s, trip.until_s = 1.0, 5.0, 7.0
     main = _TICKS.format(
         mark=_MARK, gc_mark=_GC_MARK, marks=_MARKS, span_ms=round(SCENARIO_S * 1000)

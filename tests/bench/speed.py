@@ -55,7 +55,7 @@ def whole_target(blob: Path) -> float:
 def core_tick(cells: int) -> float:
     """Return seconds for a tick of the core alone: Frame to gates, estimate, hash."""
     pack = Pack(compile_pack("bench_1s").blob)
-    pack.cells = cells  # type: ignore[attr-defined]
+    pack.cells = cells  # type: ignore[attr-defined] - the blob's layout
     core = Core(pack)
     f = core.frame.v
     f[F.FLAGS] = F.VOLT_OK | F.CURRENT_OK | F.CHARGE_OK | F.CODE_OK | F.CHIP_OK | F.TEMP_OK

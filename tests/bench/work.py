@@ -61,11 +61,11 @@ def table(rules: int) -> Iterator[None]:
     """Give the firmware a table of so many rows while it is constructed: see `Work.prelude`."""
     own = R.ROWS
     longer = (own * -(-rules // len(own)))[:rules]
-    R.ROWS = layout.ROWS = longer  # type: ignore[misc]
+    R.ROWS = layout.ROWS = longer  # type: ignore[misc] - constants, longer for a while
     try:
         yield
     finally:
-        R.ROWS = layout.ROWS = own  # type: ignore[misc]
+        R.ROWS = layout.ROWS = own  # type: ignore[misc] - constants, longer for a while
 
 
 def work(cells: int, rules: int | None = None) -> Work:

@@ -118,6 +118,7 @@ class _Loader(SourceLoader):
     def path_stats(self, path: str) -> dict[str, float]:
         raise OSError  # never from a cache of compiled code
 
+    # Typed looser than its base.
     def source_to_code(self, data: Any, path: Any = "", **_: Any) -> Any:  # type: ignore[override]
         core = Path(self.path).parent.name == "core"
         wide = core and Path(self.path).stem in WIDE

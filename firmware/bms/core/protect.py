@@ -109,7 +109,7 @@ class Protect:
                 busy[g] = self._rows(
                     rows, x, all_trusted or trust & bit, sig, flags, closed, at_once, cleared
                 )
-            g += 1  # noqa: SIM113
+            g += 1  # noqa: SIM113 - enumerate would allocate
         self.calm = not max(busy)
 
     def look(self, sig):

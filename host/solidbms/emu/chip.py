@@ -119,6 +119,7 @@ class Chip(RP2040):
     def gpio_values(self) -> int:
         """Levels of all pins as a program reads them, bit by bit."""
         self.settle_pio()
+        # A property there.
         return RP2040.gpio_values.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
 
     def restart(self, from_watchdog: bool) -> None:

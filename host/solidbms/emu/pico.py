@@ -123,6 +123,7 @@ class Pico:
         """
         end_ns = self.now_ns + limit_ns
         hear = self.on_serial.append
+        # One line, used in the next ones.
         look = lambda data=b"": self.stop() if done() else None  # noqa: E731
         hear(look)
         while not done() and self.now_ns < end_ns:

@@ -16,7 +16,7 @@ class Sio(RPSIO):
     """RPSIO with a divider of integers."""
 
     def __init__(self, rp2040: object) -> None:
-        super().__init__(rp2040)  # pyright: ignore[reportArgumentType]
+        super().__init__(rp2040)  # pyright: ignore[reportArgumentType] - stands in for theirs
         self._signed: bool | None = None  # of a division still to be done
 
     def read_uint32(self, offset: int) -> int:

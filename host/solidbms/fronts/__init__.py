@@ -79,7 +79,7 @@ class Front(Protocol):
         """
         ...
 
-    def Circuit(self, file: PackFile) -> Circuit:  # noqa: N802
+    def Circuit(self, file: PackFile) -> Circuit:  # noqa: N802 - a class as attribute
         """Return the chip of a simulated board."""
         ...
 

@@ -80,7 +80,7 @@ def identify(paths: list[Path], name: str, options: Options, tell: Tell) -> Resu
 
 def _scipy() -> None:
     try:
-        import scipy.optimize  # noqa: F401
+        import scipy.optimize  # noqa: F401 - only whether it is there
     except ImportError:
         raise BadInput("identify: needs scipy, which is not installed; `pip install scipy` in "
                        "the same environment is valid") from None  # fmt: skip

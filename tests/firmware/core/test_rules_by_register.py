@@ -120,6 +120,7 @@ def _board(real: Real) -> Iterator[bool]:
 
 def _short(real: Real) -> Iterator[bool]:
     yield from ticks(20)
+    # Only a BQ76952 has this row.
     real.rig.current(round(-1.3e6 * real.file.front_end.short_a))  # type: ignore[union-attr]
     yield from always()
 

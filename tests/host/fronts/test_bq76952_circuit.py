@@ -38,6 +38,7 @@ class Seen:
     def run(self, ms: int = 6000) -> None:  # unconfigured it sleeps, and measures every 5 s
         for _ in range(ms // 50):
             self.now_ms += 50
+            # Acts as a plant.
             self.circuit.advance(self.now_ms * 1000, Still(), self.senses)  # type: ignore[arg-type]
 
     def put(self, where: str, kind: str, value: float = 0.0, index: int | None = None) -> None:
