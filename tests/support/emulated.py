@@ -38,13 +38,15 @@ def said(board: Pico, limit_s: float = 5.0) -> list[str]:
 
 
 class Closed:
-    """The firmware on an emulated board, both gates closed, 5 A flowing, nothing traced.
+    """The firmware on an emulated board, both gates closed, current flowing, nothing traced.
 
-    `in_child` runs a test's doings on a copy: booting once takes ten times as long.
+    scenario: a file beside this one. `in_child` runs a test's doings on a copy: booting once
+    takes ten times as long.
     """
 
-    def __init__(self, uf2: Path) -> None:
-        job = scenario_job(str(Path(__file__).with_name("loaded.toml")))
+    def __init__(self, uf2: Path, scenario: str = "loaded.toml") -> None:
+        job = scenario_job(str(Path(__file__).with_name(scenario)))
+        self.compiled = job.compiled
         self.records: list[bytes] = []
         blob = job.compiled.blob
         self.session = emu.Session(emu.board(uf2, blob), job.world, blob, self.records.append)

@@ -19,6 +19,7 @@ FIELDS = (
     "dsg_ms",
     "off_ua",  # mean of the current while no gate is closed,
     "off_rest",
+    "pre",  # whether they were taken during a pre-discharge
 )
 _CHG_ON = const(0)
 _DSG_ON = const(1)
@@ -26,6 +27,7 @@ _CHG_MS = const(2)
 _DSG_MS = const(3)
 _OFF_UA = const(4)
 _OFF_REST = const(5)
+_PRE = const(6)
 
 SETTLE_MS = const(300)  # a full set of readings of a BQ76952 takes 190 ms, SLUUBY2 4.7
 _QUIET_MS = const(2000)  # gates open for this long: what current shows now is offset
@@ -57,7 +59,9 @@ class GateWatch:
             _count(sig, P.DSG_HELD_MS, held and not pre, dt)
         elif not v[_CHG_ON] and not v[_DSG_ON]:
             sig[P.CHG_HELD_MS] = sig[P.DSG_HELD_MS] = 0
-        _count(sig, P.PRE_MS, pre, dt)
+        # The tick that begins it comes after one of the gates open, which may have been long.
+        _count(sig, P.PRE_MS, pre and v[_PRE], dt)
+        v[_PRE] = 1 if pre else 0
         # A pre-discharge is not yet the gate: what it settles counts from its end.
         self._commanded(_CHG_ON, switch[W.CHG_ON], dt)
         self._commanded(_DSG_ON, switch[W.DSG_ON] and not pre, dt)

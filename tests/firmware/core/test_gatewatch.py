@@ -102,6 +102,8 @@ def test_what_flows_in_a_pre_discharge_is_meant_to():
     gates = Gates(OFF)
     gates.current(-40 * gates.least)
     gates.set(DISCHARGE, W.PRE)
+    gates.tick(250)  # the gates were open until now
+    assert gates.sig[P.PRE_MS] == 0
     gates.run(1)
     assert gates.sig[P.LEAK_MS] == 0 and gates.sig[P.PRE_MS] == 1000
     gates.set(BOTH)  # the front end has closed; this Frame shows what flows since

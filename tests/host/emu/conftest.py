@@ -18,9 +18,19 @@ def uf2() -> Path:
     return Path(os.environ[emu.IMAGE])
 
 
-@pytest.fixture(scope="session")
-def closed(uf2: Path) -> Closed:
-    """The firmware with both gates closed."""
+def _closed(uf2: Path, scenario: str) -> Closed:
     if not hasattr(os, "fork"):
         pytest.skip("emu: no fork on this system to copy a running board with")
-    return Closed(uf2)
+    return Closed(uf2, scenario)
+
+
+@pytest.fixture(scope="session")
+def closed(uf2: Path) -> Closed:
+    """The firmware of bench_1s with both gates closed, 5 A flowing."""
+    return _closed(uf2, "loaded.toml")
+
+
+@pytest.fixture(scope="session")
+def walking(uf2: Path) -> Closed:
+    """The firmware of robot_14s with both gates closed, 15 A flowing."""
+    return _closed(uf2, "walking.toml")
