@@ -13,6 +13,7 @@ from bench.figures import Line, frame_to_gates, layout
 from solidbms.targets.emu import IMAGE
 
 TICK_MS = 50
+DRIVES = {"bench_1s": "drive_minute", "robot_14s": "robot_minute"}
 
 
 def main() -> None:
@@ -24,7 +25,8 @@ def main() -> None:
     except Mismatch as error:
         sys.exit(f"the C reference differs: {error}")
     if uf2:
-        lines += _board(emulated.costs(Path(uf2)))
+        for pack, scenario in DRIVES.items():
+            lines += _board(pack, emulated.costs(Path(uf2), scenario))
     else:
         print("MicroPython column skipped: UF2=path names an image (see make emu)")
     print("emulated RP2040: median of quiet driving, worst of every row acting and recovering")
@@ -35,15 +37,15 @@ def main() -> None:
     speed.main()
 
 
-def _board(costs: emulated.Costs) -> list[Line]:
-    """Return the lines of bench_1s on the emulated Pico, with the budgets of the design."""
+def _board(pack: str, costs: emulated.Costs) -> list[Line]:
+    """Return the lines of a pack on the emulated Pico, with the budgets of the design."""
     period = TICK_MS * emulated.CLOCK_HZ // 1000
     return [
-        Line("tick, bench_1s with bus and link: median", costs.tick_median, None, period // 4),
-        Line("tick: worst of a scenario with a trip", costs.tick_worst, None, period // 4),
-        Line("of which garbage collection, worst", costs.gc_worst),
-        Line("boot: power-on to gates allowed", costs.boot, None, emulated.CLOCK_HZ),
-        Line("heap left, bytes", costs.heap_free),
+        Line(f"{pack}: tick with bus and link, median", costs.tick_median, None, period // 4),
+        Line(f"{pack}: tick: worst of a scenario with a trip", costs.tick_worst, None, period // 4),
+        Line(f"{pack}: of which garbage collection, worst", costs.gc_worst),
+        Line(f"{pack}: boot: power-on to gates allowed", costs.boot, None, emulated.CLOCK_HZ),
+        Line(f"{pack}: heap left, bytes", costs.heap_free),
     ]
 
 

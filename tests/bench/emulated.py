@@ -128,7 +128,7 @@ class Marks:
 
 
 class Costs(NamedTuple):
-    """Cycles and bytes of bench_1s, wired to its world."""
+    """Cycles and bytes of a pack, wired to its world."""
 
     tick_median: int
     tick_worst: int
@@ -151,11 +151,11 @@ def frame_to_gates(uf2: Path, w: Work) -> Cycles:
     return summary(w, marks.net())
 
 
-def costs(uf2: Path) -> Costs:
-    """Return what a scenario with a trip costs, and the boot."""
-    job = scenario_job("drive_minute")
+def costs(uf2: Path, scenario: str) -> Costs:
+    """Return what a scenario of a drive and then a trip costs, both moved up, and the boot."""
+    job = scenario_job(scenario)
     drive, trip = job.world.plant.scenario.load  # type: ignore[attr-defined] - a driven plant
-    drive.from_s, trip.from_s, trip.until_s = 1.0, 5.0, 7.0
+    drive.from_s, drive.until_s, trip.from_s, trip.until_s = 1.0, 5.0, 5.0, 7.0
     main = _TICKS.format(
         mark=_MARK, gc_mark=_GC_MARK, marks=_MARKS, span_ms=round(SCENARIO_S * 1000)
     )
@@ -168,15 +168,15 @@ def costs(uf2: Path) -> Costs:
     assert found and found[2] == "4", f"no trip: {said}"
     spans = ticks.net()
     return Costs(
-        round(median(spans)), max(spans), max(collects.spans), _boot(uf2, job.compiled.blob),
-        int(found[1]),
-    )  # fmt: skip
+        round(median(spans)), max(spans), max(collects.spans), _boot(uf2, scenario), int(found[1])
+    )
 
 
-def _boot(uf2: Path, blob: bytes) -> int:
+def _boot(uf2: Path, scenario: str) -> int:
     """Return the cycles from power-on until gates are allowed, by the board's own event."""
-    pico = Pico(uf2, board_files(BOARD, blob))
-    Wired(pico, scenario_job("drive_minute").world).start()
+    job = scenario_job(scenario)
+    pico = Pico(uf2, board_files(BOARD, job.compiled.blob))
+    Wired(pico, job.world).start()
     pico.boot()
     port = Port(Place(pico), "emu")
     while not pico.cable.connected:
