@@ -4,7 +4,6 @@ import sys
 from time import sleep_ms, ticks_ms
 
 import bus
-import demo
 import machine
 import micropython
 from bms.core import frame as F
@@ -104,6 +103,8 @@ class Board:
     def drivers(self, pack):
         """Return what fills the Frame, and make the gates: a pack says what is wired."""
         if pack.simulated:
+            import demo  # takes heap that no other pack needs to spare
+
             self.gates = Gates(CHARGE_PIN, LED_PIN, ALERT_PIN)
             cell = demo.Cell(pack, ticks_ms, self.gates)
             self.bus = demo.Bus(pack, cell)

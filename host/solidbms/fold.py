@@ -1,7 +1,9 @@
 """Constants of other modules into numbers, before a module is compiled for a board.
 
 MicroPython folds `const` within its module only; `F.T_MS` is looked up by name every time, which
-costs a sixth of the time from Frame to gates. Lines stay as they are: tracebacks fit the source.
+costs a sixth of the time from Frame to gates. The names of a module's words (`FIELDS`) are for
+the host: on the board their count will do, and they would take a tenth of the heap in use. Lines
+stay as they are: tracebacks fit the source.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = "bms"
+NAMES = "FIELDS"
 
 
 class Known(NamedTuple):
@@ -39,7 +42,44 @@ def fold(source: str) -> str:
         row = first.start[0] - 1
         text = str(value) if value >= 0 else f"({value})"
         lines[row] = lines[row][: first.start[1]] + text + lines[row][last.end[1] :]
+    return _without_names("".join(lines), tree)
+
+
+def _without_names(source: str, tree: ast.Module) -> str:
+    """Return the source with `len(FIELDS)` as a number, and without FIELDS where that was all."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == NAMES:
+            break
+    else:
+        return source
+    try:
+        count = len(ast.literal_eval(node.value))
+    except ValueError:
+        return source  # put together from others
+    counted = source.replace(f"len({NAMES})", str(count))
+    uses = sum(t.type == tokenize.NAME and t.string == NAMES for t in _tokens(counted))
+    if uses > 1 or ast.literal_eval(node.value) in _read_elsewhere():
+        return counted
+    lines = counted.splitlines(keepends=True)
+    for k in range(node.lineno, (node.end_lineno or 0) - 1):
+        lines[k] = "\n"
     return "".join(lines)
+
+
+@cache
+def _read_elsewhere() -> set[tuple[str, ...]]:
+    """Return every FIELDS that another module of the firmware reads."""
+    found = set()
+    for path in Path(import_module(PACKAGE).__file__ or "").parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = {a.asname or a.name: f"{n.module}.{a.name}" for n in ast.walk(tree)
+                   if isinstance(n, ast.ImportFrom) for a in n.names}  # fmt: skip
+        read = {m.removesuffix(f".{NAMES}") for m in modules.values() if m.endswith(f".{NAMES}")}
+        read |= {modules[n.value.id] for n in ast.walk(tree)
+                 if isinstance(n, ast.Attribute) and n.attr == NAMES
+                 and isinstance(n.value, ast.Name) and n.value.id in modules}  # fmt: skip
+        found |= {getattr(import_module(module), NAMES) for module in read}
+    return found
 
 
 def _tokens(source: str) -> list[tokenize.TokenInfo]:

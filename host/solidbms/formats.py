@@ -5,8 +5,11 @@ tests/host/test_formats.py holds the file against them.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
 
 from bms.core import (
     bound,
@@ -202,8 +205,16 @@ def formats() -> str:
         payload_max=framing.PAYLOAD_MAX,
         results=numbered(framing.RESULTS),
         events=numbered(news.EVENTS),
-        status="\n".join(f"| `{name}` | {what} |" for name, what in status.FIELDS),
+        status="\n".join(f"| `{name}` | {what} |" for name, what in _explained(status)),
     )
+
+
+def _explained(module: ModuleType) -> list[tuple[str, str]]:
+    """Return every name of a module's FIELDS and the comment beside it."""
+    source = Path(module.__file__ or "").read_text(encoding="ascii")
+    found = re.findall(r'^    "(\w+)",  # (.+)$', source, re.MULTILINE)
+    assert [name for name, _ in found] == list(module.FIELDS), "a word without its comment"
+    return found
 
 
 if __name__ == "__main__":

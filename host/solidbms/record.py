@@ -8,12 +8,32 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from bms.core import (
+    balance,
+    bound,
+    capacity,
+    cellstep,
+    cellwatch,
+    charging,
+    filter,
+    gatewatch,
+    limits,
+    outlook,
+    plausible,
+    scale,
+    selfcheck,
+    soc,
+    status,
+    switch,
+    thermal,
+)
 from bms.core.core import Core
 from bms.core.pack import Pack
 from numpy.typing import NDArray
@@ -24,9 +44,39 @@ MAGIC = b"SBTK"
 VERSION = 1
 
 
+def part_names(core: Core) -> list[tuple[str, list[str]]]:
+    """Return (part, names of its words) for every array of `Core.parts`, in their order."""
+    named: list[tuple[str, Sequence[str]]] = [
+        ("frame", core.frame.names()),
+        ("signal", plausible.FIELDS),
+        ("rule", core.rules.names()),
+        ("switch", switch.FIELDS),
+        ("gate", gatewatch.FIELDS),
+        ("cell", cellwatch.FIELDS),
+        ("each", core.cellwatch.names()),
+        ("step", cellstep.FIELDS),
+        ("stepped", core.cellstep.names()),
+        ("thermal", thermal.FIELDS),
+        ("sensor", core.thermal.names()),
+        ("charging", charging.FIELDS),
+        ("check", selfcheck.FIELDS),
+        ("soc", soc.FIELDS),
+        ("filter", filter.FIELDS),
+        ("scale", scale.FIELDS),
+        ("bound", bound.FIELDS),
+        ("spread", core.soc.spread.names()),
+        ("capacity", capacity.FIELDS),
+        ("outlook", outlook.FIELDS),
+        ("limit", limits.FIELDS),
+        ("balance", balance.FIELDS),
+        ("status", status.FIELDS),
+    ]
+    return [(part, list(names)) for part, names in named]
+
+
 def column_names(pack: Pack) -> list[str]:
     """Return the name of every word of a tick: `part.field`, and last `hash`."""
-    parts = Core(pack).names()
+    parts = part_names(Core(pack))
     return [f"{part}.{name}" for part, names in parts for name in names] + ["hash"]
 
 

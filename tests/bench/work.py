@@ -21,6 +21,7 @@ from bms.core import switch as W
 from bms.core.core import Core
 from bms.core.protect import ACTED, STRIDE
 from solidbms.packc import compile_pack
+from solidbms.record import part_names
 
 QUIET = 200
 BASES = {1: "bench_1s"}  # pack of so many cells; robot_14s elsewhere
@@ -139,7 +140,7 @@ def states_of(w: Work) -> list[array[int]]:
 def state_names(w: Work) -> list[str]:
     """Return the name of every word of a state."""
     with table(w.rules):
-        parts = Core(layout.Pack(w.blob)).names()[1:4]
+        parts = part_names(Core(layout.Pack(w.blob)))[1:4]
     names = [f"{part}.{name}" for part, fields in parts for name in fields]
     return [*names, "blocked", "shed_left_ms", "latched", "warned", "burn", "request"]
 

@@ -385,7 +385,7 @@ def test_status_goes_on_when_a_feature_is_lost(pack):
     for _ in range(3):
         bms.cycle()
     assert len(board.failures) == 1
-    named = dict(zip((name for name, _ in FIELDS), bms.core.status.v, strict=True))
+    named = dict(zip(FIELDS, bms.core.status.v, strict=True))
     assert named["t_ms"] == bms.core.frame.v[F.T_MS] > before
     assert named["state"] == SHEDDING and 0 < named["shed_left_ms"] < 10_000
 

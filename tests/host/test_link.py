@@ -76,7 +76,7 @@ def hello_frames(text: bytes = b"board=x\n", own: int | None = None, parts: int 
 
 
 def status_frame(**words: int) -> bytes:
-    values = [words.get(name, 0) for name, _ in FIELDS]
+    values = [words.get(name, 0) for name in FIELDS]
     return frame(L.STATUS, struct.pack(f"<{len(FIELDS)}i", *values))
 
 
@@ -131,7 +131,7 @@ def test_rows_beyond_the_thirtieth_are_in_the_second_word(monkeypatch):
     trip = next(row for row in ROWS if row[LEVEL] == TRIP)
     rows = [(f"r{k}", *trip[1:]) for k in range(40)]
     monkeypatch.setattr("bms.core.rules.ROWS", rows)
-    words = {name: 0 for name, _ in FIELDS}
+    words = {name: 0 for name in FIELDS}
     status = Status({**words, "acted_low": 1 << 29 | 1, "acted_high": 1 | 1 << 9})
     assert status.acted(TRIP) == ["r0", "r29", "r30", "r39"]
 
@@ -326,7 +326,7 @@ def test_the_server_tells_what_the_record_says(tmp_path):
             told += at.receive(1)
         except OSError:
             break
-    names = [name for name, _ in FIELDS]
+    names: list[str] = list(FIELDS)
     rows = {int(row["t_ms"]): row for row in _status_rows(run, names)}
     statuses = [message for message in told if isinstance(message, Status)]
     assert len(statuses) > len(ticks) // 2

@@ -18,7 +18,7 @@ from solidbms.link.server import Server
 from support.packs import compiled
 
 BLOB = compiled("bench_1s").blob
-NAMES = [name for name, _ in FIELDS]
+NAMES: list[str] = list(FIELDS)
 
 
 def acted(*names: str) -> dict[str, int]:

@@ -2,37 +2,20 @@
 
 from binascii import crc32
 
-from bms.core.balance import FIELDS as BALANCE_FIELDS
 from bms.core.balance import Balance
-from bms.core.bound import FIELDS as BOUND_FIELDS
-from bms.core.capacity import FIELDS as CAPACITY_FIELDS
-from bms.core.cellstep import FIELDS as CELLSTEP_FIELDS
 from bms.core.cellstep import CellStep
-from bms.core.cellwatch import FIELDS as CELLWATCH_FIELDS
 from bms.core.cellwatch import CellWatch
-from bms.core.charging import FIELDS as CHARGING_FIELDS
 from bms.core.charging import STAGE, Charging
-from bms.core.filter import FIELDS as FILTER_FIELDS
 from bms.core.frame import FEATURE_LOST, FLAGS, Frame
-from bms.core.gatewatch import FIELDS as GATEWATCH_FIELDS
 from bms.core.gatewatch import GateWatch
-from bms.core.limits import FIELDS as LIMITS_FIELDS
 from bms.core.limits import Limits
-from bms.core.outlook import FIELDS as OUTLOOK_FIELDS
 from bms.core.outlook import Outlook
-from bms.core.plausible import FIELDS as SIGNAL_FIELDS
 from bms.core.plausible import Plausible
 from bms.core.protect import NO_SHED, Protect
-from bms.core.scale import FIELDS as SCALE_FIELDS
-from bms.core.selfcheck import FIELDS as SELFCHECK_FIELDS
 from bms.core.selfcheck import SelfCheck
-from bms.core.soc import FIELDS as SOC_FIELDS
 from bms.core.soc import SOC_PPM, Soc
-from bms.core.status import FIELDS as STATUS_FIELDS
 from bms.core.status import Status
 from bms.core.switch import ACK, BOOT, CHG_ON, CLEAR, DSG_ON, NONE, STATE, Switch
-from bms.core.switch import FIELDS as SWITCH_FIELDS
-from bms.core.thermal import FIELDS as THERMAL_FIELDS
 from bms.core.thermal import Thermal
 
 
@@ -145,34 +128,6 @@ class Core:
             self.balance.v,
             self.status.v,
         ]
-
-    def names(self):
-        """Return (part, names) for every array of `parts`."""
-        return (
-            ("frame", self.frame.names()),
-            ("signal", list(SIGNAL_FIELDS)),
-            ("rule", self.rules.names()),
-            ("switch", list(SWITCH_FIELDS)),
-            ("gate", list(GATEWATCH_FIELDS)),
-            ("cell", list(CELLWATCH_FIELDS)),
-            ("each", self.cellwatch.names()),
-            ("step", list(CELLSTEP_FIELDS)),
-            ("stepped", self.cellstep.names()),
-            ("thermal", list(THERMAL_FIELDS)),
-            ("sensor", self.thermal.names()),
-            ("charging", list(CHARGING_FIELDS)),
-            ("check", list(SELFCHECK_FIELDS)),
-            ("soc", list(SOC_FIELDS)),
-            ("filter", list(FILTER_FIELDS)),
-            ("scale", list(SCALE_FIELDS)),
-            ("bound", list(BOUND_FIELDS)),
-            ("spread", self.soc.spread.names()),
-            ("capacity", list(CAPACITY_FIELDS)),
-            ("outlook", list(OUTLOOK_FIELDS)),
-            ("limit", list(LIMITS_FIELDS)),
-            ("balance", list(BALANCE_FIELDS)),
-            ("status", [name for name, _ in STATUS_FIELDS]),
-        )
 
     def digest(self, parts):
         """Take one tick's record into `hash` and return it."""

@@ -26,7 +26,6 @@ from bms.core.bound import SD_PPM, Bound
 from bms.core.fixed import clamp
 from bms.core.scale import SCALE, Scale
 
-WIDE = ("bias", "p_zz", "p_zu", "p_zb", "p_uu", "p_ub", "p_bb")
 FIELDS = (
     "slice",  # of the step under way, 0 for none
     "u1",  # polarisation, uV with 8 fractional bits
@@ -34,7 +33,21 @@ FIELDS = (
     "branch",  # -1 discharge .. 1 charge branch of the hysteresis, 16 fractional bits
     "age_ms",  # since the start, up to the end of the annealing
     "steps",
-) + tuple(name + part for name in WIDE for part in ("_high", "_low"))  # 30 bits in the low word
+    "bias_high",  # what is above 30 bits
+    "bias_low",
+    "p_zz_high",
+    "p_zz_low",
+    "p_zu_high",
+    "p_zu_low",
+    "p_zb_high",
+    "p_zb_low",
+    "p_uu_high",
+    "p_uu_low",
+    "p_ub_high",
+    "p_ub_low",
+    "p_bb_high",
+    "p_bb_low",
+)
 _SLICE = const(0)
 _U1 = const(1)
 _U2 = const(2)

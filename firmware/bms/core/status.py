@@ -17,47 +17,47 @@ from bms.core.protect import ACTED, STRIDE
 _WORD = const(30)  # rows a word of `acted_*`
 
 FIELDS = (
-    ("t_ms", "time of the Frame"),
-    ("state", "index into switch.STATES"),
-    ("chg_on", "charge gate commanded closed"),
-    ("dsg_on", "discharge gate commanded closed"),
-    ("blocked", "paths that a trip keeps open: 1 charge, 2 discharge"),
-    ("shed_left_ms", "until the discharge path opens, -1 when nothing is shed"),
-    ("soc_ppm", "state of charge"),
-    ("soc_bound_ppm", "SoC is within this of the truth, 95 times of 100"),
-    ("pack_uv", "pack voltage"),
-    ("current_ua", "charge positive"),
-    ("cell_min_uv", "lowest cell"),
-    ("cell_max_uv", "highest cell"),
-    ("temp_min_mdegc", "coldest sensor"),
-    ("temp_max_mdegc", "hottest sensor"),
-    ("charge_limit_ma", "charge current the pack takes now"),
-    ("discharge_limit_ma", "discharge current the pack gives now"),
-    ("fe_lost_ms", "since the last believable set of readings"),
-    ("fe_resets", "resets of the front end seen"),
-    ("warned", "1 while a warning or a shed stands"),
-    ("refused", "requests to close that did not close"),
-    ("corrections", "SoC corrections at rest"),
-    ("ticks", "ticks since boot, wraps at 2^30"),
-    ("acted_low", "bit k: row k of the rules has acted and stands, k < 30"),
-    ("acted_high", "the same for row k + 30"),
-    ("overruns", "ticks that came late by half their period or more"),
-    ("out_uv", "terminals behind the gates, 0 where the front end does not see them"),
-    ("hot_mdegc", "hottest spot between the sensors, by the model"),
-    ("fet_mdegc", "MOSFETs, 0 where nothing measures them"),
-    ("board_mdegc", "front end, 0 where nothing measures it"),
-    ("charge_1s_ma", "charge current the pack takes for a second"),
-    ("discharge_1s_ma", "discharge current the pack gives for a second"),
-    ("charge_10s_ma", "charge current the pack takes for 10 s: what brakes may feed back"),
-    ("discharge_10s_ma", "discharge current the pack gives for 10 s"),
-    ("charging", "index into charging.STAGES"),
-    ("balancing", "bit k: cell k bleeds"),
-    ("fuse", "1 once the fuse was told to blow"),
-    ("fe_alerts", "protections of the front end that stand, in its own bits"),
-    ("energy_mwh", "usable energy, at this temperature and mean current"),
-    ("empty_s", "time to empty at the mean current, -1: it does not discharge"),
-    ("full_s", "time to full at the mean current, -1: it does not charge"),
-    ("capacity_ppm", "learned capacity against the stated one"),
+    "t_ms",  # time of the Frame
+    "state",  # index into switch.STATES
+    "chg_on",  # charge gate commanded closed
+    "dsg_on",  # discharge gate commanded closed
+    "blocked",  # paths that a trip keeps open: 1 charge, 2 discharge
+    "shed_left_ms",  # until the discharge path opens, -1 when nothing is shed
+    "soc_ppm",  # state of charge
+    "soc_bound_ppm",  # SoC is within this of the truth, 95 times of 100
+    "pack_uv",  # pack voltage
+    "current_ua",  # charge positive
+    "cell_min_uv",  # lowest cell
+    "cell_max_uv",  # highest cell
+    "temp_min_mdegc",  # coldest sensor
+    "temp_max_mdegc",  # hottest sensor
+    "charge_limit_ma",  # charge current the pack takes now
+    "discharge_limit_ma",  # discharge current the pack gives now
+    "fe_lost_ms",  # since the last believable set of readings
+    "fe_resets",  # resets of the front end seen
+    "warned",  # 1 while a warning or a shed stands
+    "refused",  # requests to close that did not close
+    "corrections",  # SoC corrections at rest
+    "ticks",  # ticks since boot, wraps at 2^30
+    "acted_low",  # bit k: row k of the rules has acted and stands, k < 30
+    "acted_high",  # the same for row k + 30
+    "overruns",  # ticks that came late by half their period or more
+    "out_uv",  # terminals behind the gates, 0 where the front end does not see them
+    "hot_mdegc",  # hottest spot between the sensors, by the model
+    "fet_mdegc",  # MOSFETs, 0 where nothing measures them
+    "board_mdegc",  # front end, 0 where nothing measures it
+    "charge_1s_ma",  # charge current the pack takes for a second
+    "discharge_1s_ma",  # discharge current the pack gives for a second
+    "charge_10s_ma",  # charge current the pack takes for 10 s: what brakes may feed back
+    "discharge_10s_ma",  # discharge current the pack gives for 10 s
+    "charging",  # index into charging.STAGES
+    "balancing",  # bit k: cell k bleeds
+    "fuse",  # 1 once the fuse was told to blow
+    "fe_alerts",  # protections of the front end that stand, in its own bits
+    "energy_mwh",  # usable energy, at this temperature and mean current
+    "empty_s",  # time to empty at the mean current, -1: it does not discharge
+    "full_s",  # time to full at the mean current, -1: it does not charge
+    "capacity_ppm",  # learned capacity against the stated one
 )
 
 

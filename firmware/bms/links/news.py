@@ -41,7 +41,7 @@ def schema():
     """Return the CRC-32 over every name that gives a number its meaning: both ends must agree."""
     crc = 0
     for names in (
-        [name for name, _ in T.FIELDS],
+        T.FIELDS,
         [row[R.ID] for row in R.ROWS],
         F.FIELDS,
         W.STATES,

@@ -12,7 +12,7 @@ from bms.core.switch import REQUESTS, STATES
 from bms.links import framing as L
 from bms.links.news import EVENTS
 
-NAMES = tuple(name for name, _ in FIELDS)
+NAMES: tuple[str, ...] = FIELDS
 _WORD = 30  # rows a word of Status' acted_*
 # The same words as in events.csv: what a row that acts is called goes by its level.
 _ACTED = EVENTS.index("acted")

@@ -30,6 +30,7 @@ from bms.core.charging import STAGE
 from bms.core.core import Core
 from bms.core.protect import ACTED, PENDING, RELEASING, STRIDE
 from bms.core.status import FIELDS, Status
+from solidbms.record import part_names
 from support.packs import NAMES, compiled, read
 from support.rig import Rig
 
@@ -55,7 +56,7 @@ def running() -> Rig:
 @pytest.mark.parametrize("name", NAMES)
 def test_names_fit_the_words(name: str):
     core = Core(read(compiled(name).blob))
-    parts, names = core.parts(), core.names()
+    parts, names = core.parts(), part_names(core)
     assert [len(part) for part in parts] == [len(fields) for _, fields in names]
     flat = [f"{part}.{field}" for part, fields in names for field in fields]
     assert len(set(flat)) == len(flat)
@@ -152,7 +153,7 @@ def test_status_says_what_is():
         "fuse": w[W.FUSE], "fe_alerts": f[F.FE_ALERTS], "energy_mwh": 15, "empty_s": 16,
         "full_s": 17, "capacity_ppm": 18,
     }  # fmt: skip
-    named = dict(zip((name for name, _ in FIELDS), status.v, strict=True))
+    named = dict(zip(FIELDS, status.v, strict=True))
     assert named == expected
     assert len(R.ROWS) <= 60, "two words of 30 bits"
 

@@ -20,7 +20,7 @@ from support.frames import command, frame, frames
 from support.packs import compiled, read
 from support.rig import Rig
 
-NAMES = [name for name, _ in FIELDS]
+NAMES: list[str] = list(FIELDS)
 ROW = {row[ID]: k for k, row in enumerate(ROWS)}
 
 
