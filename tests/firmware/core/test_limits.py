@@ -123,6 +123,8 @@ def test_by_voltage_the_cells_come_to_their_ends_and_no_further(at: int, table: 
         assert v[at + 1] == pytest.approx(wanted, rel=0.02, abs=2)
         v = settled(PACK, signals(t, t, uv=PACK.high_uv + 50_000))
         assert v[at] == 0
+        v = settled(PACK, signals(t, t, uv=PACK.low_uv - 50_000))
+        assert v[at + 1] == 0
 
 
 @pytest.mark.parametrize("unknown", [P.CELL_MIN_UV, P.CHARGE_UA])
@@ -148,12 +150,13 @@ def test_limits_fall_at_once_and_rise_over_seconds():
     pack, sig = easy_pack(), signals(25_000, 25_000)
     limits = LIMITS(pack)
     free = SimpleNamespace(blocked=0, shed_left_ms=NO_SHED)
-    part = (pack.discharge_max_ma >> 4) + 1
+    charge, discharge = pack.charge_max_ma, pack.discharge_max_ma
     for k in range(1, 17):
         for _ in range(4):  # a part of them a tick
             limits.step(sig, free, NONE, 500_000)
-        for at in (DISCHARGE_MA, L.DISCHARGE_1S_MA, L.DISCHARGE_10S_MA):
-            assert limits.v[at] == min(k * part, pack.discharge_max_ma)
+        for at in (CHARGE_MA, L.CHARGE_1S_MA, L.CHARGE_10S_MA):
+            assert limits.v[at] == min(k * (charge // 16 + 1), charge)
+            assert limits.v[at + 1] == min(k * (discharge // 16 + 1), discharge)
     limits.step(sig, SimpleNamespace(blocked=R.BOTH, shed_left_ms=NO_SHED), NONE, 500_000)
     assert list(limits.v[: L.DISCHARGE_10S_MA + 1]) == [0] * (L.DISCHARGE_10S_MA + 1)
 
@@ -173,6 +176,31 @@ def test_a_blocked_path_has_none_whatever_part_is_due(turn: int):
         blocked = SimpleNamespace(blocked=R.DISCHARGE, shed_left_ms=NO_SHED)
         limits.step(sig, blocked, NONE, 500_000)
         assert limits.v[DISCHARGE_MA] == limits.v[L.DISCHARGE_1S_MA] == 0
+
+
+@pytest.mark.parametrize(
+    ("at", "blocked", "left", "stage"),
+    [
+        (CHARGE_MA, R.CHARGE, NO_SHED, NONE),
+        (CHARGE_MA, 0, 0, NONE),
+        (CHARGE_MA, 0, NO_SHED, FULL),
+        (DISCHARGE_MA, R.DISCHARGE, NO_SHED, NONE),
+    ],
+)
+def test_a_path_that_opens_again_waits_for_what_the_temperature_allows(
+    at: int, blocked: int, left: int, stage: int
+):
+    limits, sig = LIMITS(easy_pack()), signals(25_000, 25_000)
+    free = SimpleNamespace(blocked=0, shed_left_ms=NO_SHED)
+    for _ in range(80):
+        limits.step(sig, free, NONE, 500_000)
+    limits.step(sig, SimpleNamespace(blocked=blocked, shed_left_ms=left), stage, 500_000)
+    for _ in range(4):
+        limits.step(sig, free, NONE, 500_000)
+        assert limits.v[at] == 0
+    for _ in range(4):
+        limits.step(sig, free, NONE, 500_000)
+    assert limits.v[at] > 0
 
 
 def test_what_the_temperature_allows_is_told_to_the_rules():
