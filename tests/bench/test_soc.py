@@ -254,8 +254,9 @@ def test_every_result_comes_with_its_place(jobs):
 
 
 STOPPED = """
-import sys, time
+import signal, sys, time
 from solidbms.parallel import do_all
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 came = []
 def take(at, result):
     came.append(at)
