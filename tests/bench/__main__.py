@@ -43,6 +43,8 @@ def _board(pack: str, costs: emulated.Costs) -> list[Line]:
     return [
         Line(f"{pack}: tick with bus and link, median", costs.tick_median, None, period // 4),
         Line(f"{pack}: tick, worst of a drive with a trip", costs.tick_worst, None, period // 4),
+        Line(f"{pack}: of it a slice of the SoC filter, median", costs.slice_median),
+        Line(f"{pack}: of it a slice of the SoC filter, worst", costs.slice_worst),
         Line(f"{pack}: of it garbage collection, worst", costs.gc_worst),
         Line(f"{pack}: boot, power-on to gates allowed", costs.boot, None, emulated.CLOCK_HZ),
         Line(f"{pack}: heap left, bytes", costs.heap_free),

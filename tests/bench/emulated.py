@@ -24,7 +24,7 @@ from solidbms.targets.emu import Place
 BOARD = "pico"
 CLOCK_HZ = round(1e9 / CYCLE_NS)
 SCENARIO_S = 8.0
-_MARK, _GC_MARK = 22, 21
+_MARK, _GC_MARK, _SLICE_MARK = 22, 21, 20
 _MARKS = 20  # empty ones first
 _LIMIT_NS = 600e9
 
@@ -75,25 +75,26 @@ from bms import loop
 from bms.core.pack import Pack
 from bms.core.switch import BOOT, CLOSE, STATE
 from machine import Pin
-mark = Pin({mark}, Pin.OUT, value=0)
-gc_mark = Pin({gc_mark}, Pin.OUT, value=0)
-collect = loop.collect
-def marked_collect():
-    gc_mark.on()
-    collect()
-    gc_mark.off()
-loop.collect = marked_collect
+def marked(pin, call):
+    on, off = pin.on, pin.off
+    def go():
+        on()
+        done = call()
+        off()
+        return done
+    return go
+def pin(number):
+    return Pin(number, Pin.OUT, value=0)
+mark = pin({mark})
+loop.collect = marked(pin({gc_mark}), loop.collect)
+empty = marked(mark, int)
 for _ in range({marks}):
-    mark.on()
-    mark.off()
+    empty()
 here = board.Board(lambda passed: None)
 bms = loop.Bms(here, Pack(here.pack_blob()))
-tick = bms.tick
-def marked_tick():
-    mark.on()
-    tick()
-    mark.off()
-bms.tick = marked_tick
+bms.tick = marked(mark, bms.tick)
+soc_filter = bms.core.soc.filter
+soc_filter.slice = marked(pin({slice_mark}), soc_filter.slice)
 while bms.core.switch.v[STATE] == BOOT:
     bms.cycle()
 bms.mailbox.put(CLOSE, 0, here.ticks_ms())
@@ -132,6 +133,8 @@ class Costs(NamedTuple):
 
     tick_median: int
     tick_worst: int
+    slice_median: int
+    slice_worst: int
     gc_worst: int
     boot: int  # from power-on until gates are allowed
     heap_free: int
@@ -157,18 +160,20 @@ def costs(uf2: Path, scenario: str) -> Costs:
     drive, trip = job.world.plant.scenario.load  # type: ignore[attr-defined] - a driven plant
     drive.from_s, drive.until_s, trip.from_s, trip.until_s = 1.0, 5.0, 5.0, 7.0
     main = _TICKS.format(
-        mark=_MARK, gc_mark=_GC_MARK, marks=_MARKS, span_ms=round(SCENARIO_S * 1000)
-    )
+        mark=_MARK, gc_mark=_GC_MARK, slice_mark=_SLICE_MARK, marks=_MARKS,
+        span_ms=round(SCENARIO_S * 1000),
+    )  # fmt: skip
     files = board_files(BOARD, job.compiled.blob) | {"main.py": main.encode()}
     pico = Pico(uf2, files)
-    ticks, collects = Marks(pico, _MARK), Marks(pico, _GC_MARK)
+    ticks, collects, slices = (Marks(pico, pin) for pin in (_MARK, _GC_MARK, _SLICE_MARK))
     Wired(pico, job.world).start()
     said = _run(pico)
     found = re.search(r"free (\d+) state (\d)", said)
     assert found and found[2] == "4", f"no trip: {said}"
     spans = ticks.net()
     return Costs(
-        round(median(spans)), max(spans), max(collects.spans), _boot(uf2, scenario), int(found[1])
+        round(median(spans)), max(spans), round(median(slices.spans)), max(slices.spans),
+        max(collects.spans), _boot(uf2, scenario), int(found[1])
     )
 
 
