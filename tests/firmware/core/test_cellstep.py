@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.watched import CELL_UV, CHECKED, WARM_MDEGC, Watched
 
-CELLSTEP = CHECKED["bms.core.cellstep"].CellStep
+CELLSTEP = CHECKED["bms.core.cellstep"]
 WATCH = CHECKED["bms.core.cellwatch"]
 STEP_UV = 100_000
 
@@ -20,9 +20,9 @@ STEP_UV = 100_000
 class Stepped(Watched):
     """Cells that a load steps up and down; a look comes with every change."""
 
-    def __init__(self, name: str = "robot_14s") -> None:
-        super().__init__(name)
-        self.watch = CELLSTEP(self.pack)
+    def __init__(self, name: str = "robot_14s", **pack: int) -> None:
+        super().__init__(name, **pack)
+        self.watch = CELLSTEP.CellStep(self.pack)
         self.seen = array("i", [0] * len(WATCH.FIELDS))
         self.seen[WATCH.LOOK] = WATCH.FIRST
         self.high = False
@@ -48,6 +48,10 @@ class Stepped(Watched):
             self.seen[WATCH.LOOK] = WATCH.ANSWERED
             self.seen[WATCH.MOVED_MA] = round(gain * ma) * (1 if self.high else -1)
             self.run(1.0)
+
+    def said(self, field: str) -> int:
+        """Return a field of its state by its name in a record."""
+        return self.watch.v[CELLSTEP.FIELDS.index(field)]
 
     @property
     def off_ppm(self) -> tuple[int, int]:
@@ -109,12 +113,66 @@ def test_one_odd_step_is_not_enough():
     assert 50_000 < cells.off_ppm[0] < 210_000
     cells.steps(20)
     assert cells.off_ppm[0] < 2000
+    cells.steps(1, c2=0.3)
+    assert cells.off_ppm[0] == pytest.approx(125_000, rel=0.02), "an eighth at most"
+
+
+def test_a_cell_that_answered_nothing_comes_back_by_a_64th_a_step():
+    cells = Stepped()
+    cells.steps(20)
+    cells.steps(60, c2=0.0)
+    assert cells.off_ppm[0] == pytest.approx(1_000_000, abs=100)
+    cells.steps(1)
+    assert cells.off_ppm[0] == pytest.approx(1e6 - 1e6 / 64 / 0.8, abs=1000)  # 0.8: as it was
 
 
 def test_small_steps_say_nothing():
     cells = Stepped()
     cells.steps(20)
     cells.steps(20, 39_000, c2=0.2)
+    assert cells.off_ppm == (0, 0)
+
+
+def test_an_answer_of_40_mv_is_the_least_that_counts():
+    for step_uv, told in ((39_999, False), (40_000, True)):
+        cells = Stepped()
+        cells.steps(20)
+        cells.steps(12, step_uv, gain=2.0)
+        assert (cells.sig[P.ANSWER_PPM] > 100_000) == told
+
+
+def test_a_cell_is_held_against_others_that_answer_by_20_mv_at_least():
+    # One cell's answer makes the mean large enough, the others' is too small or is not.
+    for step_uv, high_ppm in ((19_999, 0), (20_000, 2_200_000)):
+        cells = Stepped("bench_4s")
+        cells.steps(1, step_uv, c0=5.0006)
+        assert cells.off_ppm[1] == high_ppm  # no more than four times the others', against 1.25
+
+
+def test_of_two_cells_each_is_held_against_the_other():
+    cells = Stepped("bench_4s", cells=2)
+    cells.steps(20)
+    cells.steps(12, c1=0.5)
+    assert cells.off_ppm[0] > 400_000 and cells.off_ppm[1] > 400_000
+
+
+def test_before_a_first_look_nothing_is_said():
+    for name in ("bench_1s", "robot_14s"):
+        cells = Stepped(name)
+        cells.watch = CELLSTEP.CellStep(cells.pack)
+        cells.run(1.0)
+        assert cells.off_ppm == (0, 0) and cells.sig[P.ANSWER_PPM] == 0
+
+
+def test_a_look_without_one_before_ends_what_the_last_one_began():
+    cells = Stepped()
+    cells.steps(20)
+    cells.seen[WATCH.LOOK] = WATCH.ANSWERED
+    cells.cells(CELL_UV + STEP_UV)
+    cells.run(0.2)
+    cells.seen[WATCH.LOOK] = WATCH.FIRST
+    cells.cells(CELL_UV + 2 * STEP_UV, c13=STEP_UV)
+    cells.run(1.0)
     assert cells.off_ppm == (0, 0)
 
 
@@ -131,16 +189,31 @@ def test_a_look_without_one_before_says_nothing():
 def test_it_is_forgotten_after_ten_minutes_without_a_step():
     cells = Stepped()
     cells.steps(20)
-    cells.steps(10, c2=0.6)
+    cells.steps(10, gain=2.0, c2=0.6)
     before = cells.off_ppm
+    assert cells.sig[P.ANSWER_PPM] > 300_000
     # Idle from the ticks after the last answer on: a tick for the look, one for each cell.
     used = 1 + cells.pack.cells
     cells.run(600 - (20 - used + 1) * cells.tick_ms / 1000)
     assert cells.off_ppm == before
     cells.tick()
-    assert cells.off_ppm == (0, 0)
-    cells.steps(3)
-    assert max(cells.off_ppm) < 50_000  # it begins at the cell's own mean
+    assert cells.off_ppm == (0, 0) and cells.sig[P.ANSWER_PPM] == 0
+    cells.run(60)
+    assert cells.said("idle_ms") == 600_000
+    cells.steps(1)
+    assert max(*cells.off_ppm, cells.sig[P.ANSWER_PPM]) < 50_000  # each begins at its own mean
+
+
+def test_its_state_stands_in_a_record_by_name():
+    cells = Stepped("bench_4s")
+    cells.steps(4)
+    cells.steps(10, gain=2.0, c1=0.6)
+    assert (cells.said("next"), cells.said("total_uv")) == (4, -360_000)
+    assert cells.said("idle_ms") == 15 * 50  # a tick took the look, four took a cell each
+    assert (cells.said("low_ppm"), cells.said("high_ppm")) == cells.off_ppm
+    assert cells.said("answers") == 4
+    assert 0.45 < cells.said("answer") / 2**20 < 0.6  # of 0.9 in the end, of twice the current
+    assert 0.9 < cells.said("slow_answer") / 2**20 < 1
 
 
 def test_every_entry_of_its_state_has_a_name():
@@ -194,19 +267,21 @@ def test_without_a_temperature_or_with_too_little_current_nothing_is_said():
     cells.doubt(P.TEMP_MIN_MDEGC)
     cells.steps(12, gain=3.0)
     cells.doubt()
-    cells.steps(12, gain=0.09)
+    cells.steps(12, gain=0.0999)
     assert cells.sig[P.ANSWER_PPM] < 5000
+    cells.steps(40, gain=0.1001)  # R says 10 mV
+    assert cells.said("answer") == pytest.approx(4 * 2**20, rel=0.01), "at most four times of R"
 
 
 def test_answers_that_older_currents_hide_are_passed_over():
     cells = Stepped()
     cells.steps(20)
-    cells.seen[WATCH.SETTLE_UV] = STEP_UV // 2 + 1000
+    cells.seen[WATCH.SETTLE_UV] = STEP_UV * 94 // 100
     cells.steps(12, gain=1.9)
     assert cells.sig[P.ANSWER_PPM] > 200_000  # 190 mV are expected, twice what may settle
     cells = Stepped()
     cells.steps(20)
-    cells.seen[WATCH.SETTLE_UV] = STEP_UV
+    cells.seen[WATCH.SETTLE_UV] = STEP_UV * 96 // 100
     cells.steps(12, gain=1.9)
     assert cells.sig[P.ANSWER_PPM] < 5000
 
@@ -216,6 +291,15 @@ def test_nothing_is_said_before_the_fourth_answer():
     cells.steps(2)
     cells.steps(2, gain=2.0)
     assert cells.sig[P.ANSWER_PPM] == 0
+    cells.steps(1, gain=2.0)
+    assert cells.sig[P.ANSWER_PPM] > 50_000
+
+
+def test_a_lasting_change_is_made_its_own_within_some_hundred_answers():
+    cells = Stepped()
+    cells.steps(20)
+    cells.steps(74, gain=0.5)
+    assert cells.sig[P.ANSWER_PPM] == pytest.approx(220_000, rel=0.1)
 
 
 def test_resistance_off_from_the_start_is_the_packs_own():
@@ -225,6 +309,9 @@ def test_resistance_off_from_the_start_is_the_packs_own():
     cells = Stepped()
     cells.steps(50, gain=0.4)  # beyond twice of R it is told
     assert cells.sig[P.ANSWER_PPM] == pytest.approx(250_000, rel=0.05)
+    cells = Stepped()
+    cells.steps(50, gain=5.0)  # and below a quarter
+    assert cells.sig[P.ANSWER_PPM] == pytest.approx(200_000, rel=0.05)
 
 
 @given(
