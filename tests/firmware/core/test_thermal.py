@@ -11,7 +11,7 @@ from bms.core import plausible as P
 from bms.core.fixed import interp
 from support.watched import CHECKED, WARM_MDEGC, Watched
 
-THERMAL = CHECKED["bms.core.thermal"].Thermal
+THERMAL = CHECKED["bms.core.thermal"]
 LIMIT_UDEGPS = 50_000  # the row runaway of every pack
 MARGIN_UDEGPS = 10_000  # surroundings and a neighbour's heat
 STUCK_MDEGC = 6_000  # the row temp_stuck
@@ -22,11 +22,17 @@ class Heat(Watched):
 
     def __init__(self, name: str = "robot_14s", **pack: int) -> None:
         super().__init__(name, **pack)
-        self.thermal = THERMAL(self.pack)
+        self.thermal = THERMAL.Thermal(self.pack)
         self.temp_c = WARM_MDEGC / 1000
 
     def step(self) -> None:
         self.thermal.step(self.frame, self.sig)
+
+    def said(self, field: str) -> int:
+        """Return a field of its state by its name in a record."""
+        if field in THERMAL.FIELDS:
+            return self.thermal.v[THERMAL.FIELDS.index(field)]
+        return self.thermal.last[self.thermal.names().index(field)]
 
     def rise(self, seconds: float, k_per_s: float, **more: Any) -> int:
         """Warm every sensor steadily; return the most that RISE_UDEGPS was. noise_k: 1 sigma."""
@@ -73,12 +79,44 @@ def test_every_entry_of_its_state_has_a_name(heat: Heat):
     assert names[heat.pack.temps * 4] == "temp0_look0_mdegc"
 
 
+def test_its_state_stands_in_a_record_by_name(heat: Heat):
+    ua = 300 * heat.pack.discharge_max_ma
+    heat.current(-ua)
+    heat.run(20.1)
+    assert (heat.said("look_ms"), heat.said("readings")) == (100, 2)
+    assert (heat.said("looks"), heat.said("turn")) == (8, 20 % 8)
+    assert heat.said("allowed_udegc") == 0, "until the model's next step"
+    assert heat.said("model_ms") == 100
+    heat.run(0.1)
+    assert heat.said("model_ms") == 0
+    warms_by = heat.watt(ua, slow=False) / heat.j_per_k * 0.2e6
+    assert 1.5 * warms_by < heat.said("allowed_udegc") < 3 * warms_by
+    assert heat.said("slow_ma") == pytest.approx(-ua / 1000 * (1 - math.exp(-20 / 30)), rel=0.01)
+    heat.current(-600_000_000)
+    heat.run(300, 1000)
+    assert heat.said("slow_ma") == pytest.approx(-500_000, abs=100)  # at most
+    for name in ("last", "look0", "look7", "moved"):
+        assert heat.said(f"temp0_{name}_mdegc") == WARM_MDEGC
+
+
+def test_heat_is_reckoned_five_times_a_second(heat: Heat):
+    heat.current(-300 * heat.pack.discharge_max_ma)
+    for _ in range(2):
+        before = heat.said("excess_udegc")
+        for dt_ms in (50, 100, 49):
+            heat.tick(dt_ms)
+            assert heat.said("excess_udegc") == before
+        heat.tick(1)
+        assert heat.said("excess_udegc") > before
+
+
 # The hottest spot.
 
 
 def test_without_current_the_hottest_spot_is_a_sensor(heat: Heat):
     heat.run(5)
     assert heat.sig[P.HOT_MDEGC] == WARM_MDEGC
+    assert heat.said("excess_udegc") == heat.said("warm_udegc") == 0
 
 
 @pytest.mark.parametrize("share", [0.3, -0.9])
@@ -186,6 +224,37 @@ def test_a_sensor_that_jumps_tells_of_no_rise(heat: Heat, by_k: float):
     assert heat.rise(20, 0.2) > LIMIT_UDEGPS, "it is watched on from there"
 
 
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize(("dt_ms", "jump_mdegc"), [(50, 4_000), (250, 8_000)])
+def test_a_jump_is_3_k_and_20_mk_a_ms(heat: Heat, dt_ms: int, jump_mdegc: int, way: int):
+    heat.run(20)
+    heat.temps(WARM_MDEGC + way * jump_mdegc)
+    heat.tick(dt_ms)
+    assert heat.said("looks") == 8
+    heat.temps(WARM_MDEGC - way)
+    heat.tick(dt_ms)
+    assert heat.said("looks") == 0
+
+
+@pytest.mark.parametrize("what", ["gap", "jump"])
+def test_a_gap_or_a_jump_begins_a_window_anew(heat: Heat, what: str):
+    heat.rise(20.5, 0.1)
+    if what == "gap":
+        heat.doubt(P.TEMP_MAX_MDEGC)
+        heat.tick()
+        heat.doubt()
+    else:
+        heat.temp_c += 5
+    heat.rise(8.95, 0.2)
+    assert heat.sig[P.RISE_UDEGPS] == 0
+    heat.rise(0.05, 0.2)
+    assert heat.sig[P.RISE_UDEGPS] == pytest.approx(200_000 - MARGIN_UDEGPS, abs=2_000)
+
+
+def test_a_rise_is_a_second_s_however_ticks_fall(heat: Heat):
+    assert heat.rise(30, 0.2, dt_ms=300) == pytest.approx(200_000 - MARGIN_UDEGPS, rel=0.06)
+
+
 def test_a_gap_is_no_rise(heat: Heat):
     heat.rise(20, 0.0)
     heat.doubt(P.TEMP_MAX_MDEGC)
@@ -230,6 +299,20 @@ def test_a_sensor_that_follows_however_little_is_alive(heat: Heat):
         assert heat.sig[P.STUCK_MDEGC] < STUCK_MDEGC / 2
 
 
+def test_a_sensor_that_moves_by_0_3_k_is_alive(heat: Heat):
+    heat.current(-900 * heat.pack.discharge_max_ma)
+    heat.run(100)
+    for way in (1, -1):
+        heat.temps(WARM_MDEGC + way * 299)
+        heat.run(1)
+        assert heat.sig[P.STUCK_MDEGC] > 2_000
+        heat.temps(WARM_MDEGC + way * 300)
+        heat.run(1)
+        assert heat.sig[P.STUCK_MDEGC] == 0
+        heat.temps(WARM_MDEGC)
+        heat.run(100)
+
+
 def test_one_stuck_sensor_of_three():
     heat = Heat()
     heat.current(-900 * heat.pack.discharge_max_ma)
@@ -237,6 +320,18 @@ def test_one_stuck_sensor_of_three():
         heat.temps(WARM_MDEGC, t0=100 * k, t2=100 * k)
         heat.tick(1000)
     assert heat.sig[P.STUCK_MDEGC] > STUCK_MDEGC
+
+
+def test_of_sensors_that_stand_still_the_longest_counts():
+    stuck = []
+    for moved in ({}, {"t0": 1_000}, {"t2": 1_000}):
+        heat = Heat()
+        heat.current(-900 * heat.pack.discharge_max_ma)
+        heat.run(20)
+        heat.temps(WARM_MDEGC, **moved)
+        heat.run(80)
+        stuck.append(heat.sig[P.STUCK_MDEGC])
+    assert stuck[1] == stuck[2] == pytest.approx(stuck[0], rel=0.06)  # R is less where it is warm
 
 
 def test_what_warms_and_cools_again_adds_up_to_nothing(heat: Heat):
@@ -253,6 +348,7 @@ def test_an_unknown_current_makes_no_heat(heat: Heat):
     heat.doubt(P.CHARGE_UA)
     heat.run(100)
     assert heat.sig[P.STUCK_MDEGC] == 0 and heat.sig[P.HOT_MDEGC] == WARM_MDEGC
+    assert heat.said("excess_udegc") == heat.said("warm_udegc") == 0
 
 
 @pytest.mark.parametrize("seed", range(10))
