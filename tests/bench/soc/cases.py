@@ -122,6 +122,7 @@ def _beside(data: Path) -> list[Group]:
             ("", {}),
             ("gain -1 %", {"gain_pct": -1.0}),
             ("offset -50 mA", {"offset_ma": -50.0}),
+            ("gain -1 %, offset -50 mA", {"gain_pct": -1.0, "offset_ma": -50.0}),
             ("temperature +5 K", {"temp_offset_c": 5.0}),
             ("capacity 5 % low", {"capacity_pct": -5.0}),
         ):
