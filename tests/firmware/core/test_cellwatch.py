@@ -276,9 +276,10 @@ def test_cells_off_the_same_way_or_apart_are_no_open_wire():
     cells = Cells()
     cells.tick()
     assert cells.sig[P.WIRE_UV] == 0
-    cells.cells(CELL_UV, c3=-90_000, c4=-80_000)
-    cells.tick()
-    assert cells.sig[P.WIRE_UV] < 15_000
+    for off in ({"c3": -90_000, "c4": -80_000}, {"c0": 90_000}, {"c13": 90_000}):
+        cells.cells(CELL_UV, **off)
+        cells.tick()
+        assert cells.sig[P.WIRE_UV] < 15_000
     cells.cells(CELL_UV, c3=-90_000, c9=90_000)
     cells.tick()
     assert cells.sig[P.WIRE_UV] == 0
