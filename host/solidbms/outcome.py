@@ -225,7 +225,7 @@ class Outcome:
         trips = []
         for rule in self.compiled.rules:
             acted = self.acted[rule.id]
-            clear = np.flatnonzero(self.phases[rule.id] == protect.CLEAR)
+            clear = np.flatnonzero(self._inside(rule))
             for k in _changes(acted, first=True):
                 if not acted[k]:
                     continue
@@ -241,6 +241,14 @@ class Outcome:
                     trip.gate_ms = self.witness.opened_ms(path, crossed, until)
                 trips.append(trip)
         return sorted(trips, key=lambda t: t.acted_ms)
+
+    def _inside(self, rule: Rule) -> NDArray[np.bool_]:
+        """Return the ticks at which a row's delay does not run."""
+        clear = self.phases[rule.id] == protect.CLEAR
+        if rule.id not in rules.RUN_BACK:
+            return clear
+        timer_ms = self.record[f"rule.{rule.id}.timer_ms"]
+        return clear | (np.diff(timer_ms, prepend=0) < 0)
 
     def _pins(self) -> dict[str, Any]:
         """Return the line that holds the gate pins against Status, tick by tick."""

@@ -128,7 +128,7 @@ def declared(w: Work) -> str:
 def _rows(core: Core) -> Iterator[dict[str, int]]:
     """Yield the columns of every row in use as `Protect` has it."""
     for signal, _, _, bit, group in core.rules.groups:
-        for k, limit, (side, release, delay_ms, shed_ms, row) in group:
+        for k, limit, (side, release, delay_ms, shed_ms, row, back) in group:
             yield {
                 "at": k, "limit": limit, "release": release,
                 "delay_ms": delay_ms, "shed_ms": shed_ms,
@@ -136,6 +136,7 @@ def _rows(core: Core) -> Iterator[dict[str, int]]:
                 "level": row[rules.LEVEL], "path": row[rules.PATH],
                 "recovery": row[rules.RECOVERY], "when": row[rules.WHEN],
                 "untrusted": row[rules.UNTRUSTED], "shed": row[rules.SHED],
+                "back": int(back),
             }  # fmt: skip
 
 

@@ -57,7 +57,9 @@ class Row:
         crossed, inside = self.seen(now)
         if self.phase in ("clear", "pending"):
             if not crossed:
-                self.phase, self.timer_ms = "clear", 0
+                back_ms = self.timer_ms - now["dt"] // 2 if self.row[R.ID] in R.RUN_BACK else 0
+                self.timer_ms = max(back_ms, 0)
+                self.phase = "pending" if self.timer_ms else "clear"
                 return
             self.timer_ms += now["dt"] if self.phase == "pending" else 0
             self.phase = "pending"

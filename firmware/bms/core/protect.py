@@ -70,7 +70,7 @@ class Protect:
         s, low, high, bit, rows = self.groups[g]
         if (low, high, bit) != _ends(self.pack, s, [k // STRIDE for k, _, _ in rows]):
             return False
-        for k, limit, (side, release, delay_ms, shed_ms, _) in rows:
+        for k, limit, (side, release, delay_ms, shed_ms, _, _) in rows:
             wanted = self.pack.rule(k // STRIDE)
             if (limit * side, release * side, delay_ms, shed_ms) != tuple(wanted):
                 return False
@@ -123,7 +123,7 @@ class Protect:
         busy = 0
         for k, limit, rest in rows:
             phase = v[k]
-            side, release, delay_ms, shed_ms, row = rest
+            side, release, delay_ms, shed_ms, row, back = rest
             x = value * side
             if not closed and row[R.WHEN] == R.CLOSED:
                 crossed = False
@@ -137,7 +137,7 @@ class Protect:
             if phase == CLEAR and not crossed:
                 continue
             if phase < ACTED:
-                phase = self._toward_trip(k, phase, crossed, dt, delay_ms)
+                phase = self._toward_trip(k, phase, crossed, dt, delay_ms, back)
                 if phase == ACTED:
                     # The shed runs from the end of the delay, which lay between two ticks.
                     v[k + 2] = shed_ms if at_once else v[k + 1] - delay_ms
@@ -154,11 +154,11 @@ class Protect:
                 self._act(row, shed_ms - v[k + 2])
         return busy
 
-    def _toward_trip(self, k, phase, crossed, dt, delay_ms):
+    def _toward_trip(self, k, phase, crossed, dt, delay_ms, back):
         v = self.v
         if not crossed:
-            v[k + 1] = 0
-            return CLEAR
+            v[k + 1] = max(v[k + 1] - (dt >> 1), 0) if back else 0
+            return PENDING if v[k + 1] else CLEAR
         v[k + 1] = v[k + 1] + dt if phase == PENDING else 0
         if v[k + 1] < delay_ms:
             return PENDING
@@ -218,7 +218,8 @@ def _group(pack, s, rows):
     for r in rows:
         side = R.ROWS[r][R.SIDE]
         limit, release, delay_ms, shed_ms = pack.rule(r)
-        rest = (side, release * side, delay_ms, shed_ms, R.ROWS[r])
+        back = R.ROWS[r][R.ID] in R.RUN_BACK
+        rest = (side, release * side, delay_ms, shed_ms, R.ROWS[r], back)
         found.append((STRIDE * r, limit * side, rest))
     low, high, bit = _ends(pack, s, rows)
     return s, low, high, bit, tuple(found)

@@ -2,7 +2,8 @@
 
 A row is (id, signal, side, level, path, recovery, when, untrusted, shed). Numbers live in
 the pack: `[rules.ID]` holds limit, release and delay, and shed where the row sheds. A row acts
-once its signal has been past the limit for the delay, and recovers once it has been inside the
+once its signal has been past the limit for the delay, which starts again where it was inside for a
+moment (but see `RUN_BACK`), and recovers once it has been inside the
 release for the pack's `recover_ms` and its recovery has happened.
 """
 
@@ -114,4 +115,7 @@ ROWS = (
     ("overcharge",    P.OVERCHARGE_MS,  ABOVE, TRIP, CHARGE,    HAND,      ALWAYS, HOLD,    CUT),
 )  # type: tuple[tuple, ...]
 # fmt: on
+# Rows whose delay is for brakes, not for a charger that comes and goes: inside the limit it runs
+# back at half its speed, so that what is past the limit for more than a third of the time acts.
+RUN_BACK = ("charge_oc", "charge_rate")
 OFF = const(0x3FFFFFFF)  # the limit of a row that a pack does without: never reached

@@ -143,11 +143,11 @@ static void plausible(int32_t *v, const int32_t *f, int32_t period_ms)
 
 /* protect.py; v: phase, timer and time since acted of one row */
 
-static int32_t toward_trip(int32_t *v, bool crossed, int32_t dt, int32_t delay_ms)
+static int32_t toward_trip(int32_t *v, bool crossed, int32_t dt, int32_t delay_ms, bool back)
 {
     if (!crossed) {
-        v[1] = 0;
-        return T_CLEAR;
+        v[1] = back && v[1] > dt >> 1 ? v[1] - (dt >> 1) : 0;
+        return v[1] ? T_PENDING : T_CLEAR;
     }
     v[1] = v[0] == T_PENDING ? v[1] + dt : 0;
     return v[1] < delay_ms ? T_PENDING : T_ACTED;
@@ -222,7 +222,7 @@ __attribute__((noinline)) static void row_step(const Row *row, int32_t *v, const
     if (phase == T_CLEAR && !crossed)
         return;
     if (phase < T_ACTED) {
-        phase = toward_trip(v, crossed, dt, row->delay_ms);
+        phase = toward_trip(v, crossed, dt, row->delay_ms, row->back);
         if (phase == T_ACTED) {
             v[2] = t->at_once ? row->shed_ms : v[1] - row->delay_ms;
             v[1] = 0;

@@ -12,7 +12,7 @@ W switch, X fixed; `P__VOLT` is its `_VOLT`. */
 typedef struct {
     int32_t limit, release;  /* turned so that larger is worse, as Protect does */
     int32_t delay_ms, shed_ms;
-    uint8_t signal, bit, level, path, recovery, when, untrusted, shed;  /* bit: in P_TRUST */
+    uint8_t signal, bit, level, path, recovery, when, untrusted, shed, back;  /* bit: in P_TRUST */
     int8_t side;
     uint8_t at;  /* in `rule` of Core */
 } Row;

@@ -96,6 +96,10 @@ def test_a_row_is_what_it_is_meant_to_be(line: list[str]):
     assert not set(more) - {"sheds", "closed", "crossed"}
 
 
+def test_delays_that_run_back_are_those_of_charge_current():
+    assert set(R.RUN_BACK) == {"charge_oc", "charge_rate"}
+
+
 def test_the_words_stand_for_the_numbers():
     assert R.LEVELS == ("note", "warn", "trip", "burn")
     assert (R.NOTE, R.WARN, R.TRIP, R.BURN) == (0, 1, 2, 3)

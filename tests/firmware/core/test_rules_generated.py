@@ -159,7 +159,27 @@ def test_one_tick_short_of_its_delay_it_starts_again(name: str, row: int):
             seen_ms += case.tick_ms
         case.put(case.rule.limit)
         case.bench.tick()
+        while IDS[row] in R.RUN_BACK and case.bench.phase(row) != CLEAR:
+            case.bench.tick()
         assert case.bench.phase(row) == CLEAR
+
+
+@each_row
+def test_what_is_chopped_adds_up_where_the_delay_runs_back(name: str, row: int):
+    """Past the limit for `on` ticks of every `on` + `off`."""
+    case = Case(name, row)
+    ticks = case.rule.delay_ms // case.tick_ms
+    if ticks < 8:
+        return  # a part of it is not much of a delay
+    for on, off in ((ticks // 2, ticks), (ticks // 2, ticks // 2)):
+        case = Case(name, row)
+        for _ in range(5):
+            for value, count in ((case.beyond, on), (case.rule.limit, off)):
+                case.put(value)
+                for _ in range(count):
+                    case.bench.tick()
+        # More than a third of the time, and not more.
+        assert case.bench.acted(row) == (IDS[row] in R.RUN_BACK and off < ticks)
 
 
 @each_row
