@@ -109,7 +109,8 @@ class CellWatch:
         if n > 1:
             if self.v[_STEADY_MS] >= _STEADY_NEED_MS:
                 self._stack(sig, total)
-            self._wire(f, sig, mean)
+        if n > 2:
+            self._wire(f, sig, total)
 
     def _still(self, ua, dt):
         v = self.v
@@ -213,17 +214,19 @@ class CellWatch:
         share = off_uv * 10 // (sig[P.PACK_UV] // 1000 + 1)
         sig[P.STACK_PPM] = min(share, _SHARE_MAX) * 100
 
-    def _wire(self, f, sig, mean):
-        # Behind an open sense wire the tap floats: one neighbour reads what the other lacks.
+    def _wire(self, f, sig, total):
+        # Behind an open sense wire the tap floats: one neighbour reads what the other lacks, held
+        # against the mean of the others, which one low cell of a few would lift.
         worst = 0
-        before = f[CELL0] - mean
+        others = self.cells - 2
+        before = f[CELL0]
         for k in range(CELL0 + 1, CELL0 + self.cells):
-            off = f[k] - mean
-            if (off > 0) != (before > 0):
-                least = min(abs(off), abs(before))
-                if least > worst:
-                    worst = least
-            before = off
+            uv = f[k]
+            mean = (total - (before >> 4) - (uv >> 4)) // others << 4
+            least = min(before - mean, mean - uv) if before > uv else min(uv - mean, mean - before)
+            if least > worst:
+                worst = least
+            before = uv
         sig[P.WIRE_UV] = worst
 
 
