@@ -127,6 +127,9 @@ def replay_job(path: Path, options: Options) -> Job:
     compiled = compile_pack(
         options.pack, cell=options.cell, capacity_factor=1 + options.capacity_pct / 100
     )
+    if compiled.file.cells_in_series != 1:
+        raise BadInput(f"--pack: a pack of one cell is valid, not {options.pack!r} of "
+                       f"{compiled.file.cells_in_series}")  # fmt: skip
     cell = compiled.cell
     data = read_measured(path, options.columns, options.discharge_positive, options.temp_c)
     if options.from_soc is not None:

@@ -106,6 +106,9 @@ def test_bad_measurements_write_nothing(short, tmp_path):
     assert "--adc-bits" in refused(*replay(short, "--out", out, "--adc-bits", 3))
     assert "--gain-pct" in refused(*replay(short, "--out", out, "--gain-pct", "nan"))
     assert "--cell: no cell 'nope'" in refused("replay", short, "--cell", "nope", "--out", out)
+    for pack in ("robot_14s", "bench_4s"):
+        line = refused(*replay(short, "--out", out, "--pack", pack))
+        assert line.startswith("--pack: a pack of one cell is valid")
     assert not out.exists()
 
 
