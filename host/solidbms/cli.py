@@ -16,7 +16,6 @@ from solidbms import __version__
 from solidbms.schema import BadInput
 
 IMAGE = "SOLIDBMS_UF2"
-OUTPUTS = ("ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html", "pack.bin")
 
 
 class _Group(click.Group):
@@ -104,8 +103,10 @@ def replay(
 ) -> None:
     """Replay a measured cell (FILE.csv or .csv.gz) through the firmware, scored by the cycler."""
     from solidbms.replay import Options, replay_job
+    from solidbms.run import OUTPUTS, UNFINISHED
 
-    if file.name in OUTPUTS and file.resolve().parent == out.resolve():
+    places = (out.resolve(), out.resolve() / UNFINISHED)
+    if file.name in OUTPUTS and file.resolve().parent in places:
         raise BadInput(f"{out}: --out: {file.name} would be overwritten; another one is valid")
     _execute(replay_job(file, Options(**options)), target, out, live=False, uf2=uf2)
 
@@ -270,7 +271,8 @@ def _execute(
             raise BadInput(why)
     with _progress(live) as progress:
         summary = runs.execute(job, chosen, out, progress, link)
-    _verdict(summary, out)
+    beside = out / runs.UNFINISHED
+    _verdict(summary, beside if beside.is_dir() else out)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -26,9 +28,8 @@ from solidbms.world import World
 if TYPE_CHECKING:
     from solidbms.link.server import Server
 
-OUTPUTS = (
-    "link.json", "ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html",
-)  # fmt: skip
+OUTPUTS = ("pack.bin", "ticks.bin", "trace.csv", "events.csv", "report.html", "summary.json")
+UNFINISHED = "unfinished"  # where the results of a run grow, in the directory of its results
 # A replay has no expectation to pass: it is scored.
 VERDICTS = {"run": "pass", "replay": "scored"}
 
@@ -49,18 +50,49 @@ class Job:
     score_skip_s: float = 0.0
 
 
-def prepare(directory: Path) -> None:
-    """Make the output directory and empty it of an earlier run; BadInput when it can't be used."""
+def prepare(directory: Path) -> Path:
+    """Return an empty directory within this one, for results to grow in; BadInput when that can't
+    be. What an earlier run left stays until they are whole."""
+    new = directory / UNFINISHED
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "pack.bin").write_bytes(b"")
-        for name in OUTPUTS:
-            with contextlib.suppress(FileNotFoundError):
-                (directory / name).unlink()
+        for path in (directory / name for name in OUTPUTS):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+        _discard(new)
+        new.mkdir(parents=True)
     except OSError as error:
-        raise BadInput(
-            f"{shown(directory)}: --out: {error.strerror}; a directory you can write to is valid"
-        ) from None
+        raise _unwritable(directory, error) from None
+    return new
+
+
+def _unwritable(directory: Path, error: OSError) -> BadInput:
+    named = Path(error.filename).name if error.filename else ""
+    what = f"{named}: " if named in OUTPUTS else ""
+    return BadInput(f"{shown(directory)}: --out: {what}{error.strerror}; a directory you can "
+                    "write to is valid")  # fmt: skip
+
+
+def _discard(new: Path) -> None:
+    if new.is_dir():
+        for name in OUTPUTS:
+            (new / name).unlink(missing_ok=True)
+        new.rmdir()
+
+
+def _put(new: Path, directory: Path) -> None:
+    """Put results in place of an earlier run's."""
+    for name in OUTPUTS:
+        (new / name).replace(directory / name)
+    new.rmdir()
+
+
+def _finished(directory: Path) -> bool:
+    """Return whether a run that was not interrupted left its results here."""
+    try:
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        return not summary["interrupted"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def execute(
@@ -69,14 +101,26 @@ def execute(
     """Run a job on a target, write every output, return the summary.
 
     link: serve the link of a board meanwhile, in real time times this. Ctrl-C ends the run early:
-    what was simulated is kept, and the summary says so.
+    what was simulated is kept, and the summary says so; beside an earlier run that was finished,
+    in `UNFINISHED`. BadInput where nothing can be written, with the earlier results as they were.
     """
-    prepare(directory)
-    pack_path = directory / "pack.bin"
+    new = prepare(directory)
+    try:
+        return _execute(job, target, directory, new, progress, link)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            _discard(new)
+        raise _unwritable(directory, error) from None
+
+
+def _execute(
+    job: Job, target: str, directory: Path, new: Path, progress: Progress, link: float | None
+) -> dict[str, Any]:
+    pack_path = new / "pack.bin"
     pack_path.write_bytes(job.compiled.blob)
     meta = {"scenario": job.name, "pack": job.compiled.file.name, "seed": job.seed,
             "kind": job.kind}  # fmt: skip
-    writer = records.Writer(directory / "ticks.bin", job.compiled.blob, meta)
+    writer = records.Writer(new / "ticks.bin", job.compiled.blob, meta)
     server = _server(job, directory, link) if link else None
     watch = _Watch(job, writer, progress, server)
     began = time.perf_counter()
@@ -90,10 +134,15 @@ def execute(
     # From here on a second Ctrl-C would lose what the first one asked to keep.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        writer.close()
         if server is not None:
             server.close()
-        return _conclude(job, target, directory, began, interrupted, died, progress)
+        writer.close()
+        if watch.failed is not None:
+            raise watch.failed
+        summary = _conclude(job, target, new, began, interrupted, died, progress)
+        if not (interrupted and _finished(directory)):
+            _put(new, directory)
+        return summary
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -124,9 +173,15 @@ class _Watch:
                      ("state", "soc_ppm", "soc_bound_ppm", "pack_uv", "current_ua",
                       "temp_max_mdegc")]  # fmt: skip
         self.next = 0.0
+        self.failed: OSError | None = None  # a disk that is full: the firmware cannot know
 
     def add(self, tick: bytes) -> None:
-        self.writer.add(tick)
+        if self.failed is not None:
+            return
+        try:
+            self.writer.add(tick)
+        except OSError as error:
+            self.failed, self.world.stopped = error, True
         limits = tick[self.limits]
         if limits != self._last:
             self._last = limits

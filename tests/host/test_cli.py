@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -17,8 +18,10 @@ import pytest
 from click.testing import CliRunner, Result
 from solidbms.cli import IMAGE, main
 from solidbms.record import read
+from solidbms.run import OUTPUTS as FILES
+from solidbms.run import UNFINISHED
 from solidbms.schema import ROOT
-from solidbms.targets import unix
+from solidbms.targets import TARGETS, unix
 
 OUTPUTS = {"ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"}
 needs_unix = pytest.mark.skipif(unix.interpreter() is None, reason="no MicroPython here")
@@ -141,7 +144,9 @@ def test_places_where_nothing_can_be_written(short, tmp_path):
             assert "--out: " in line and "a directory you can write to is valid" in line
     assert file.read_text() == "mine"
     (tmp_path / "odd" / "ticks.bin").mkdir(parents=True)
-    assert "--out" in refused(*replay(short, "--out", tmp_path / "odd"))
+    (tmp_path / "odd" / "trace.csv").write_text("mine")
+    assert "ticks.bin: Is a dir" in refused(*replay(short, "--out", tmp_path / "odd"))
+    assert (tmp_path / "odd" / "trace.csv").read_text() == "mine"
 
 
 def test_the_input_is_not_overwritten(short):
@@ -155,6 +160,46 @@ def test_the_input_is_not_overwritten(short):
 def done(short, tmp_path) -> Path:
     assert solidbms(*replay(short, "--out", tmp_path / "done")).exit_code == 0
     return tmp_path / "done"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def full(*args: object, **more) -> str:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("what", ["record.Writer.add", "record.Writer.close", "run.write_report"])
+def test_a_full_disk_leaves_the_earlier_run(what, short, done, monkeypatch):
+    before = contents(done)
+    monkeypatch.setattr(f"solidbms.{what}", full)
+    said = refused(*replay(short, "--out", done))
+    assert "done: --out: No space left on device; a directory you can write to is valid" in said
+    assert contents(done) == before
+
+
+def test_the_results_of_an_earlier_run_are_replaced_at_the_end(short, done):
+    (done / UNFINISHED).mkdir()  # as a run that was killed leaves it
+    (done / UNFINISHED / "ticks.bin").write_bytes(b"old")
+    before = contents(done)
+    assert solidbms(*replay(short, "--out", done, "--gain-pct", 1)).exit_code == 0
+    after = contents(done)
+    assert set(after) == set(FILES) and after["ticks.bin"] != before["ticks.bin"]
+
+
+def test_ctrl_c_leaves_a_finished_earlier_run(short, done, monkeypatch):
+    def stopped(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    before = contents(done)
+    monkeypatch.setitem(TARGETS, "cpython", stopped)
+    result = solidbms(*replay(short, "--out", done))
+    assert result.exit_code == 1, result.output
+    assert f"interrupted: what was simulated is kept in {done / UNFINISHED}\n" in result.output
+    after = contents(done)
+    assert set(after) - set(before) == {f"{UNFINISHED}/{name}" for name in FILES}
+    assert {name: after[name] for name in before} == before
 
 
 def test_compare_with_what_is_no_run(done, tmp_path):
@@ -221,7 +266,7 @@ def processes_with(text: str) -> list[str]:
 def test_ctrl_c_keeps_what_was_simulated(target, tmp_path):
     out = tmp_path / "out"
     process = start("run", "drive_day", "--target", target, "--out", out)
-    record = out / "ticks.bin"
+    record = out / UNFINISHED / "ticks.bin"
     until = time.monotonic() + 60
     while time.monotonic() < until and not (record.is_file() and record.stat().st_size > 1 << 20):
         time.sleep(0.05)
