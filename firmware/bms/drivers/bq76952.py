@@ -103,6 +103,7 @@ class Bq76952:
         self._charge = self._owed = self._rest = 0
         self._seconds = self._time_ms = 0
         self._since = 0  # ticks since the charge was fetched
+        self._awaits = False  # it was asked for, and no tick was lost since
         self._looked = False
         self._silent = 0
         self._alerts = 0
@@ -128,8 +129,12 @@ class Bq76952:
                 self.ready = True
                 self._forget()
                 self.link.ask(_DASTATUS6)
+                self._awaits = True
                 self._turn = _ASK
         except OSError as error:
+            # Time and charge grow old meanwhile; an answer that waits is of before.
+            self._since += 1
+            self._awaits = False
             if not self.ready:
                 self.setup.begin()
             elif error is BAD_CRC:
@@ -161,7 +166,7 @@ class Bq76952:
         f = frame.v
         now = f[F.T_MS]
         turn = self._turn = (self._turn + 1) % _ROUND
-        if turn == _FETCH:
+        if turn == _FETCH and self._awaits:
             link.read(self._passed)
         elif turn == _COMPARE and not self._as_written():
             self._lost()
@@ -183,8 +188,10 @@ class Bq76952:
         if self.scan.show(frame, now) and self._unloaded():
             f[F.FLAGS] |= F.LOAD_GONE
         self._since += 1
-        if turn == _FETCH and link.word(self._passed, 0) == _DASTATUS6:
-            self._hand_on(f)
+        if turn == _FETCH and self._awaits:
+            self._awaits = False
+            if link.word(self._passed, 0) == _DASTATUS6:
+                self._hand_on(f)
         if self._based and self._since <= _CHARGE_LOST:
             f[F.FE_TIME_MS] = self._time_ms
             f[F.FLAGS] |= F.FE_TIME_OK | F.CHARGE_OK
@@ -208,6 +215,7 @@ class Bq76952:
         link = self.link
         if turn == _ASK:
             link.ask(_DASTATUS6)
+            self._awaits = True
         elif turn == _LOOK:
             self.setup.look()
             self._looked = True

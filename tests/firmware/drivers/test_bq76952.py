@@ -598,6 +598,18 @@ def test_charge_is_exact_and_nothing_is_lost_in_a_missed_tick(steps):
     assert 0 <= count.left() < rig.pack.charge_den  # less than a uAs, whatever the sum
 
 
+def test_time_and_charge_of_before_an_outage_are_not_handed_on_as_new():
+    rig = Rig().boot()
+    rig.run(10)
+    rig.bus.before = {k: raiser(EIO) for k in range(rig.bus.count, rig.bus.count + 1000)}
+    for _ in range(ROUND * 4):
+        rig.tick()
+    rig.bus.before = {}
+    seen = [rig.tick() for _ in range(3 * ROUND)]
+    known = [bool(flags & F.FE_TIME_OK) for flags in seen]
+    assert not known[0] and known[-1] and known == sorted(known)
+
+
 def test_charge_has_no_bias():
     rig = Rig().boot()
     count = Count(rig)
