@@ -106,9 +106,8 @@ class CellWatch:
         self._frozen(f, sig, ua, dt)
         self._rest(f, sig, mean)
         self._answer(sig, ua, mean, dt)
-        if n > 1:
-            if self.v[_STEADY_MS] >= _STEADY_NEED_MS:
-                self._stack(sig, total)
+        if n > 1 and self.v[_STEADY_MS] >= _STEADY_NEED_MS:
+            self._stack(sig, total)
         if n > 2:
             self._wire(f, sig, total)
 

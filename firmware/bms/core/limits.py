@@ -1,7 +1,8 @@
 """What the pack can take and give: now, for 1 s and for 10 s, announced before a trip binds.
 
 Each is the least of what the temperature allows (the pack's derating, an Arrhenius law for a
-cell whose charge current is limited by its interface), what keeps the weakest and the fullest
+cell whose charge current is limited by its interface; for the discharge also the MOSFETs, which
+warm where the current takes the body diode of an open one), what keeps the weakest and the fullest
 cell inside its voltage for that long, through R0, then R0 + R1, then with R2 (Plett, Battery
 Management Systems vol. 2, ch. 6.3, with cell resistances for the response), and what the charge
 left or the room left stands for that long.
@@ -17,13 +18,14 @@ from bms.core.plausible import (
     CELL_MIN_UV,
     CHARGE_LIMIT_UA,
     CHARGE_UA,
+    FET_MDEGC,
     HOT_MDEGC,
     TEMP_MAX_MDEGC,
     TEMP_MIN_MDEGC,
     TRUST,
 )
 from bms.core.protect import NO_SHED
-from bms.core.rules import CHARGE, DISCHARGE
+from bms.core.rules import CHARGE, DISCHARGE, ID, ROWS
 from bms.core.soc import FULL_PPM
 
 FIELDS = (
@@ -47,6 +49,7 @@ _CHARGE = const(6)
 _DISCHARGE = const(7)
 _TURN = const(8)
 
+_FET_LEAST = const(5)  # a fifth is left once they are as hot as the row fet_hot allows
 _RISE = const(4)  # from none to all in 2^4 times four ticks
 
 
@@ -56,6 +59,9 @@ class Limits:
     def __init__(self, pack):
         self.pack = pack
         self.v = array("i", [0] * len(FIELDS))
+        for r in range(len(ROWS)):
+            if ROWS[r][ID] == "fet_hot":
+                self._fet_hot, self._fet_warm, _, _ = pack.rule(r)
 
     def step(self, sig, protect, stage, soc_ppm):
         """Write the limits for these signals, a part a tick; a blocked path has none, at once.
@@ -102,7 +108,15 @@ class Limits:
         # A robot that sits down needs current to do it: while it is warned, the limit stays what
         # the last believed temperature allows.
         discharge_ma = _derated(pack.discharge_max_ma, pack.discharge_derate_ppm, sig)
-        v[_DISCHARGE] = 0 if protect.blocked & DISCHARGE else discharge_ma
+        v[_DISCHARGE] = 0 if protect.blocked & DISCHARGE else self._cooled(discharge_ma, sig)
+
+    def _cooled(self, ma, sig):
+        # A load that obeys keeps the MOSFETs below the limit at which it would be shed.
+        over = sig[FET_MDEGC] - self._fet_warm
+        if over <= 0:
+            return ma
+        span = self._fet_hot - self._fet_warm
+        return ma - ma * (_FET_LEAST - 1) // _FET_LEAST * (min(over, span) * 1000 // span) // 1000
 
     def _write(self, at, charge_ma, discharge_ma, r_uohm, sig):
         # By voltage: the current that brings the cells to their ends through this resistance. It

@@ -213,3 +213,24 @@ def test_what_the_temperature_allows_is_told_to_the_rules():
     sig = signals(25_000, 25_000)
     settled(PACK, sig)
     assert sig[P.CHARGE_LIMIT_UA] == 1000 * PACK.charge_max_ma
+
+
+def test_hot_mosfets_leave_less_to_give_and_a_fifth_at_their_limit():
+    pack = read(compiled("robot_14s").blob)
+    for name in RESISTANCES:
+        table = getattr(pack, name)
+        for k in range(len(table) // 2, len(table)):
+            table[k] = 1
+    sig = signals(25_000, 25_000, uv=(pack.high_uv + pack.low_uv) // 2)
+    most = pack.discharge_max_ma
+    for fet_c, share in ((0, 1.0), (70, 1.0), (75, 0.8), (80, 0.6), (90, 0.2), (150, 0.2)):
+        sig[P.FET_MDEGC] = fet_c * 1000
+        v = settled(pack, sig)
+        assert v[DISCHARGE_MA] == pytest.approx(share * most, rel=0.002), fet_c
+        assert v[CHARGE_MA] == pack.charge_max_ma
+
+
+def test_a_pack_that_does_without_the_row_has_no_such_limit():
+    sig = signals(25_000, 25_000)
+    sig[P.FET_MDEGC] = 150_000
+    assert settled(easy_pack(), sig)[DISCHARGE_MA] == PACK.discharge_max_ma
