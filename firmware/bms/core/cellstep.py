@@ -114,11 +114,11 @@ class CellStep:
         if v[_ANSWERS] < _FIRST:
             v[_ANSWERS] += 1
             v[_ANSWER] += (share - v[_ANSWER]) // v[_ANSWERS]
-            v[_SLOW_ANSWER] = clamp(v[_ANSWER], _ONE >> 2, _ONE << 1)
+            v[_SLOW_ANSWER] = clamp(v[_ANSWER], _ONE >> 2, 3 * _ONE)
             return
         v[_ANSWER] = _toward(v[_ANSWER], share)
         slow = v[_SLOW_ANSWER] + ((v[_ANSWER] - v[_SLOW_ANSWER]) >> _SLOW_ALL)
-        v[_SLOW_ANSWER] = slow = clamp(slow, _ONE >> 2, _ONE << 1)
+        v[_SLOW_ANSWER] = slow = clamp(slow, _ONE >> 2, 3 * _ONE)
         sig[P.ANSWER_PPM] = abs(mul_div(v[_ANSWER] - slow, 1000000, slow))
 
     def _one(self, sig):

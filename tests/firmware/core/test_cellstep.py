@@ -307,8 +307,11 @@ def test_resistance_off_from_the_start_is_the_packs_own():
     cells.steps(50, gain=1.6)
     assert cells.sig[P.ANSWER_PPM] < 5000
     cells = Stepped()
-    cells.steps(50, gain=0.4)  # beyond twice of R it is told
-    assert cells.sig[P.ANSWER_PPM] == pytest.approx(250_000, rel=0.05)
+    cells.steps(50, gain=0.34)  # aged to three times of R
+    assert cells.sig[P.ANSWER_PPM] < 5000
+    cells = Stepped()
+    cells.steps(50, gain=0.25)  # beyond that it is told
+    assert cells.sig[P.ANSWER_PPM] == pytest.approx(333_000, rel=0.05)
     cells = Stepped()
     cells.steps(50, gain=5.0)  # and below a quarter
     assert cells.sig[P.ANSWER_PPM] == pytest.approx(200_000, rel=0.05)
