@@ -72,14 +72,16 @@ class Drive:
     def truth(self) -> tuple[float, float]:
         """Return true SoC of the pack and the hottest cell's temperature.
 
-        What the weakest cell has left, of that and what the fullest has room for.
+        What the weakest cell has left, of that and what the fullest has room for; 0 where one
+        cell is empty and another full. Beyond empty and full stays 0 and 1.
         """
         self._end()
         cells = self.cells
         soc = np.clip(cells.soc, 0.0, 1.0)
         left_ah = float((soc * cells.capacity_ah).min())
         room_ah = float(((1 - soc) * cells.capacity_ah).min())
-        return left_ah / (left_ah + room_ah), float(cells.temp_c.max())
+        soc_of_pack = left_ah / (left_ah + room_ah) if left_ah else 0.0
+        return soc_of_pack, float(cells.temp_c.max())
 
     def step(self, t_s: float, dt_s: float, fets: FetPair, limits_a: tuple[float, float]) -> None:
         """Advance by dt_s under what load and charger ask for and the gates let through."""

@@ -149,6 +149,19 @@ def test_it_does_not_matter_where_a_stretch_is_broken_off():
     np.testing.assert_allclose(whole.cells.soc, cut.cells.soc, rtol=0, atol=1e-12)
 
 
+def test_a_pack_with_an_empty_and_a_full_cell_is_empty():
+    cells = [{"cell": 5, "soc": 0.0}, {"cell": 6, "soc": 1.0}]
+    assert robot(cell=cells).truth()[0] == 0.0
+    assert robot(cell=cells[:1]).truth()[0] == 0.0 and robot(cell=cells[1:]).truth()[0] == 1.0
+
+
+def test_a_pack_drawn_beyond_empty_has_none_left():
+    plant = robot(load=[SPAN | {"current_a": -50.0}], start={"soc": 0.001, "temp_c": 20.0})
+    run(plant, 20, fets())
+    assert plant.truth()[0] == 0.0 and max(plant.cells_v) < 2.9
+    assert plant.cells.soc[0, 0] == pytest.approx(0.001 - 1000 / 54000)
+
+
 def test_bleeding_takes_charge_from_its_cells_and_warms_the_chip():
     plant = robot()
     assert ROBOT.balance is not None
