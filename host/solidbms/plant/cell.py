@@ -7,7 +7,7 @@ may turn anywhere. (Fitted to a measured LFP cell under a drive cycle, 25 degC: 
 the exponential of Plett's one-state model drifts off the branch and leaves 15.) A cell in the cold
 may lose a voltage under load that hardly grows with the current, and slowly: a third lag, of
 I / (|I| + a) instead of I, moves OCV by it (`sag`). Reversible (entropic) heat and the heat of
-both are left out.
+both are left out. Charge is counted on beyond SoC 0 and 1, where OCV falls and rises steeply.
 
 Time goes in stretches of constant current (`hold`, `volts`, `advance`). Within one every parameter
 is linear in time, so the voltages at all of its steps are one matrix product: 20 steps of 14 cells
@@ -83,10 +83,10 @@ def _modes(cell: CellData, cells: int) -> tuple[Array, Array]:
 class Cells:
     """`packs` packs of `cells` cells in series. Every state has shape (packs, cells).
 
-    State: `soc` (0 to 1), `v1_v`, `v2_v` (RC pairs), `temp_c`, `branch` (of hysteresis, -1
-    discharged to 1 charged), `sag` (-1 to 1, the same way). Spread: `capacity_ah`, `r_scale` (3,
-    packs, cells; R0, R1, R2). All may be written to in place between stretches; call `refresh()`
-    afterwards.
+    State: `soc` (0 to 1 and beyond), `v1_v`, `v2_v` (RC pairs), `temp_c`, `branch` (of hysteresis,
+    -1 discharged to 1 charged), `sag` (-1 to 1, the same way). Spread: `capacity_ah`, `r_scale`
+    (3, packs, cells; R0, R1, R2). All may be written to in place between stretches; call
+    `refresh()` afterwards.
     """
 
     def __init__(

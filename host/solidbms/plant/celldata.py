@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 KELVIN = 273.15
 REFERENCE_C = 25.0
 FAR = 100.0  # a SoC beyond all
+# OCV of `Cells` beyond SoC 0 and 1, in V over SoC, or the table's own last slope if steeper. Below
+# as the last percent of the measured cells, 13 (lg_hg2), 31 (panasonic_pf), 56 (a123_26650); above
+# assumed: those end with 2 (lg_hg2, panasonic_pf) and 10 (a123_26650).
+EMPTY_V, FULL_V = 30.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class CellData:
     def ocv_v(
         self, soc: ArrayLike, temp_c: ArrayLike = REFERENCE_C, branch: ArrayLike = 0.0
     ) -> Array:
-        """Open-circuit voltage, linear between the table's points, end slopes beyond them.
+        """Open-circuit voltage, linear between the table's points, end slopes beyond them (`Cells`
+        go on steeper: `Tables`).
 
         branch: 1 charged, -1 discharged, 0 the middle. Temperature acts as far as R's table goes.
         """
@@ -139,33 +144,40 @@ class Tables:
     Interval k ends at node k of `soc`; the first and the last reach beyond its ends. An entry:
     (at the row, change to the next row per K) x (value at `node`, slope over SoC) x (OCV, R0, R1,
     R2, half the distance of the OCV's branches). Between its edges a table is what its entry says.
+
+    Below the OCV's table OCV falls steeply to `bottom`, some 0 V, and stays; above it rises.
     """
 
     def __init__(self, cell: CellData) -> None:
-        self.soc = soc = np.union1d(cell.ocv_soc, cell.r_soc)
+        first, last = cell.ocv_soc[[0, -1]]
+        ends = np.array([cell.ocv_v(cell.ocv_soc, row_c) for row_c in cell.r_temp_c])
+        slope = np.diff(ends) / np.diff(cell.ocv_soc)
+        down, up = max(EMPTY_V, slope[:, 0].max()), max(FULL_V, slope[:, -1].max())
+        self.bottom = float(first - ends[:, 0].max() / down)
+        self.soc = soc = np.union1d([self.bottom, *cell.ocv_soc], cell.r_soc)
         self.node = np.concatenate([soc[:1], soc])
         self.low, self.high = np.array([[-FAR, *soc], [*soc, FAR]])
         self.row_c = cell.r_temp_c
         self.inner_c = cell.r_temp_c[1:-1]
         self.row_edges_c = np.array([-KELVIN, *self.row_c, 10 * KELVIN])
         self.stride = len(soc) + 1
-        ocv = [[cell.ocv_v(soc, row_c) for row_c in self.row_c]]
+        short, over = (first - soc).clip(0, first - self.bottom), (soc - last).clip(0)
+        table = soc.clip(first, last)
+        ocv = [[cell.ocv_v(table, c) - down * short + up * over for c in self.row_c]]
         r = [[np.interp(soc, cell.r_soc, row) for row in part] for part in cell.r_ohm]
         gap = np.zeros_like(cell.ocv_soc) + cell.hysteresis_v
         gap = [[np.interp(soc, cell.ocv_soc, gap)] * len(self.row_c)]
-        held = _intervals(soc, np.array([*r, *gap]), hold=True)
-        at = np.concatenate([_intervals(soc, np.array(ocv), hold=False), held], 1)
+        held = _intervals(soc, np.array([*r, *gap]))
+        at = np.concatenate([_intervals(soc, np.array(ocv), up), held], 1)
         per_k = np.zeros_like(at)
         per_k[:, :, :-1] = np.diff(at, axis=2) / np.diff(self.row_c)[:, None]
         entries = np.stack([at, per_k]).transpose(3, 4, 0, 1, 2)
         self.entries = np.ascontiguousarray(entries).reshape(-1, 2, 2, 5)
 
 
-def _intervals(x: Array, y: Array, hold: bool) -> Array:
-    """Value and slope of each interval; beyond the ends held or straight on."""
+def _intervals(x: Array, y: Array, last: float = 0.0) -> Array:
+    """Value and slope of each interval; held before the first point, slope `last` past the end."""
     slope = np.diff(y) / np.diff(x)
-    first, last = slope[..., :1], slope[..., -1:]
-    if hold:
-        first, last = first * 0, last * 0
     values = np.concatenate([y[..., :1], y], -1)
-    return np.stack([values, np.concatenate([first, slope, last], -1)])
+    ends = np.full_like(slope[..., :1], last)
+    return np.stack([values, np.concatenate([ends * 0, slope, ends], -1)])

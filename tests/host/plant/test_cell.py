@@ -228,11 +228,41 @@ def test_the_tables_mean_what_they_say() -> None:
     end, beyond = cell.resistance_ohm(0.5, top_c), cell.resistance_ohm(0.5, top_c + 20)
     inverse_k = 1 / (top_c + 20 + KELVIN) - 1 / (top_c + KELVIN)
     np.testing.assert_allclose(beyond, end * np.exp(cell.activation_k * inverse_k))
-    plant = Cells(cell, 1, 5, soc=[[-0.02, 0.0125, 0.5, 0.993, 1.03]], temp_c=-27.0)
+    plant = Cells(cell, 1, 5, soc=[[0.0, 0.0125, 0.5, 0.993, 1.0]], temp_c=-27.0)
     expected_v = cell.ocv_v(plant.soc, plant.temp_c)
     np.testing.assert_allclose(plant.ocv_v, expected_v, rtol=0, atol=1e-12)
     r0 = cell.resistance_ohm(plant.soc, plant.temp_c)[0]
     np.testing.assert_allclose(plant.r_ohm[0], r0, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "down_v", "up_v"), [
+    ("solid_state_15ah", 30.0, 5.0), ("lg_hg2", 30.0, 5.0), ("a123_26650", 56.0, 9.9),
+])  # fmt: skip
+def test_beyond_its_tables_a_cell_falls_and_rises_steeply(name, down_v, up_v) -> None:
+    """30 V and 5 V over SoC, or as steep as the tables end; down to 0 V, where it stays."""
+    cell = load_cell(CELLS / f"{name}.toml")
+    for temp_c in (-27.0, 25.0):
+        low, high = cell.ocv_v(np.array([0.0, 1.0]), temp_c)
+        plant = Cells(cell, 1, 5, soc=[[-0.02, -0.01, 0.0, 1.0, 1.03]], temp_c=temp_c)
+        over_v = plant.ocv_v[0] - [low, low, low, high, high]
+        rel = 0.15 if cell.ocv_off_v.any() else 0.01  # the ends lie otherwise in the cold
+        np.testing.assert_allclose(
+            over_v, np.array([-0.02 * down_v, -0.01 * down_v, 0, 0, 0.03 * up_v]),
+            rtol=rel, atol=1e-9,
+        )  # fmt: skip
+        empty = Cells(cell, 1, 2, soc=[[-0.2, -5.0]], temp_c=temp_c)
+        assert abs(empty.ocv_v).max() < 0.2 and np.ptp(empty.ocv_v) < 1e-9
+
+
+def test_charge_is_counted_below_empty_and_comes_back() -> None:
+    """15 Ah: 1 % is 108 s of 5 A, 0.3 V."""
+    plant = Cells(load_cell(CELLS / "solid_state_15ah.toml"), soc=0.01)
+    plant.step(-5.0, 216.0, 25.0)
+    assert plant.soc[0, 0] == pytest.approx(-0.01)
+    assert plant.ocv_v[0, 0] == pytest.approx(3.5653 - 0.3, abs=2e-3)
+    plant.step(5.0, 216.0, 25.0)
+    assert plant.soc[0, 0] == pytest.approx(0.01)
+    assert plant.ocv_v[0, 0] == pytest.approx(plant.cell.ocv_v(0.01), abs=2e-3)
 
 
 def test_hysteresis_is_a_play_that_turns_anywhere() -> None:
