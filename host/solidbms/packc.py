@@ -150,6 +150,7 @@ def examine(
         _check_limits(pack_rules, file, cell, errors)
         _check_announced(pack_rules, file, errors)
     _check_sense(pack_rules, errors)
+    _check_order(pack_rules, errors)
     _check_ranges(pack_rules, file, errors)
     errors += chip.errors(pack_rules, file)
     errors += ledger.errors(file)
@@ -365,7 +366,7 @@ def _check_announced(pack_rules: list[Rule], file: PackFile, errors: list[str]) 
 
 
 def _check_sense(pack_rules: list[Rule], errors: list[str]) -> None:
-    """What could never trip, or would cut before it has warned, is an error."""
+    """What could never trip is an error."""
     for rule in pack_rules:
         suffix, factor = unit_of(rule.row)
         signal = rule.row[rules.SIGNAL]
@@ -377,17 +378,45 @@ def _check_sense(pack_rules: list[Rule], errors: list[str]) -> None:
         if suffix == "_count" and not 0 <= rule.limit <= most:
             valid = f"0 to {most}" if most else "0"
             errors.append(f"rules.{rule.id}.limit_count: {valid} is valid, not {rule.limit}")
-    trips = [rule for rule in pack_rules if rule.row[rules.LEVEL] == rules.TRIP]
-    for soft in (rule for rule in trips if rule.row[rules.SHED] == rules.SHEDS):
-        for hard in (rule for rule in trips if rule.row[rules.SHED] == rules.CUT):
-            same = all(soft.row[k] == hard.row[k] for k in (rules.SIGNAL, rules.SIDE))
-            if not same or not hard.row[rules.PATH] & rules.DISCHARGE:
-                continue
-            if (hard.limit - soft.limit) * soft.row[rules.SIDE] <= 0:
-                suffix, factor = unit_of(hard.row)
+
+
+def _check_order(pack_rules: list[Rule], errors: list[str]) -> None:
+    """A note comes before a warning, that before a trip, and that before its cut."""
+    for soft in pack_rules:
+        suffix, factor = unit_of(soft.row)
+        side = soft.row[rules.SIDE]
+        level = ("note", "warning", "trip", "cut")[soft.row[rules.LEVEL]]
+        for hard in _later(soft, pack_rules):
+            past = (soft.limit - hard.limit) * side
+            if not past and hard.row[rules.LEVEL] == rules.BURN:
+                continue  # its delay comes after the trip's
+            if soft.row[rules.LEVEL] < hard.row[rules.LEVEL] and past >= 0:
+                errors.append(f"rules.{soft.id}.limit{suffix}: {'below' if side > 0 else 'above'} "
+                              f"rules.{hard.id} at {hard.limit / factor:g} is valid: the {level} "
+                              f"comes first, not {soft.limit / factor:g}")  # fmt: skip
+            elif soft.row[rules.LEVEL] == hard.row[rules.LEVEL] and past >= 0:
                 errors.append(f"rules.{hard.id}.limit{suffix}: beyond rules.{soft.id} at "
-                              f"{soft.limit / factor:g} is valid: the cut comes after the "
-                              "warning")  # fmt: skip
+                              f"{soft.limit / factor:g} is valid: the cut comes "
+                              "later")  # fmt: skip
+
+
+def _later(soft: Rule, pack_rules: list[Rule]) -> list[Rule]:
+    """Return the rules of this one's signal and side that must come after it.
+
+    A row of both paths is not held against one of a single path, where it has one of both.
+    """
+    row = soft.row
+    same = [r for r in pack_rules if all(r.row[k] == row[k] for k in (rules.SIGNAL, rules.SIDE))]
+    higher = [r for r in same if r.row[rules.LEVEL] > row[rules.LEVEL]]
+    path = row[rules.PATH]
+    higher = [r for r in higher if r.row[rules.PATH] & path == path] or higher
+    sheds = row[rules.LEVEL] == rules.TRIP and row[rules.SHED] == rules.SHEDS
+    return higher + [
+        r for r in same
+        if r.row[rules.LEVEL] == row[rules.LEVEL] and r.row[rules.PATH] & path
+        and (r.id == f"{soft.id}_cut"
+             or (sheds and r.row[rules.SHED] == rules.CUT and r.row[rules.PATH] & rules.DISCHARGE))
+    ]  # fmt: skip
 
 
 def _check_ranges(pack_rules: list[Rule], file: PackFile, errors: list[str]) -> None:

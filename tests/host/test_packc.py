@@ -141,6 +141,11 @@ def test_base_is_overlaid_key_by_key(tmp_path):
         ("[rules.fe_lost]\nlimit_s = 999.0", "rules.fe_lost.limit_s: 0 to "),
         ("[rules.feature_lost]\nlimit_count = 1", "rules.feature_lost.limit_count: 0 is valid"),
         ("[rules.hot]\nlimit_c = 65", "rules.hot_cut.limit_c: beyond rules.hot at 65 is valid"),
+        ("[rules.cell_ov]\nlimit_v = 4.195\n[rules.cell_ov_cut]\nlimit_v = 4.194\nrelease_v = 4",
+         "rules.cell_ov_cut.limit_v: beyond rules.cell_ov at 4.195 is valid"),
+        ("[rules.hot_note]\nlimit_c = 55", "rules.hot_note.limit_c: below rules.hot_warn at 50 is "
+         "valid: the note comes first, not 55"),
+        ("[rules.cell_ov]\nlimit_v = 4.1", "rules.cell_ov_warn.limit_v: below rules.cell_ov at"),
         ('use = "robot"', "parts: use 'robot' does not arm without commanded_fuse"),
     ],
 )  # fmt: skip
@@ -148,6 +153,17 @@ def test_refused_with_what_would_be_valid(text, says, tmp_path):
     found = refused('base = "bench_1s"\nname = "mine"\n' + text, tmp_path)
     assert any(says in line for line in found), found
     assert all(line.startswith(found[0].split(": ")[0]) for line in found)
+
+
+def test_warnings_past_their_trips_come_all_at_once(tmp_path):
+    found = refused(
+        'base = "bench_1s"\nname = "mine"\n[rules.cell_ov_warn]\nlimit_v = 4.3\n'
+        "[rules.hot_warn]\nlimit_c = 70\n[rules.dsg_oc_warn]\nlimit_a = 19.5\n", tmp_path,
+    )  # fmt: skip
+    pairs = {"cell_ov_warn": ("cell_ov", "cell_ov_cut"), "dsg_oc_warn": ("dsg_oc",),
+             "hot_warn": ("hot", "hot_cut")}  # fmt: skip
+    assert [(line.split(": ")[1].split(".")[1], line.split("rules.")[2].split()[0])
+            for line in found] == [(a, b) for a, held in pairs.items() for b in held]  # fmt: skip
 
 
 def test_a_rule_that_is_not_there(tmp_path):
@@ -170,7 +186,7 @@ def test_errors_of_schema_rules_and_limits_come_together(tmp_path):
         'base = "bench_1s"\nname = "mine"\nuse = "robot"\n[rules.cell_ov]\nlimit_mv = 1\n'
         "[rules.dsg_oc]\nlimit_a = 60\n[rules.foo]\na = 1\n", tmp_path,
     )  # fmt: skip
-    assert len(found) == 6  # rule, key, data sheet, chip, alert, ledger
+    assert len(found) == 7  # rule, key, data sheet, order, chip, alert, ledger
 
 
 @pytest.mark.parametrize("chain", [["mine"], ["b", "mine"], ["../x/mine"]])
