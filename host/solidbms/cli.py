@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from solidbms import __version__
-from solidbms.schema import BadInput
+from solidbms.schema import PLACEHOLDERS, BadInput
 
 IMAGE = "SOLIDBMS_UF2"
 
@@ -309,6 +309,8 @@ def _verdict(summary: dict[str, Any], out: Path) -> None:
             f"  SoC error: RMSE {soc['rmse_pct']:.2f} %, max {soc['max_pct']:.2f} %; "
             f"bound {held}, at most {soc['bound_max_pct']:.2f} %"
         )
+    if summary["placeholders"]:
+        click.echo(f"  limits of cell {summary['cell']}: {PLACEHOLDERS}")
     if summary["interrupted"]:
         click.echo(f"interrupted: what was simulated is kept in {out}")
     click.echo(f"report: {out / 'report.html'}")

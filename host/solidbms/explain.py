@@ -7,7 +7,7 @@ from bms.core import rules
 from solidbms import ledger, packc, watch
 from solidbms.fronts import front
 from solidbms.packc import DEAD_MAN_MS, Rule
-from solidbms.schema import CellFile, PackFile, shown
+from solidbms.schema import PLACEHOLDERS, CellFile, PackFile, shown
 
 UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": "",
               "_pct": "%", "_k_per_s": "K/s"}  # fmt: skip
@@ -25,6 +25,8 @@ def explain(name: str) -> tuple[str, bool]:
     ]
     if not errors:
         lines.append(f"  compiled: {len(compiled.blob)} bytes")
+    if cell.limits.placeholders:
+        lines.append(f"  limits of cell {cell.name}: {PLACEHOLDERS}")
     lines += ["", "Ledger", *(f"  {line}" for line in ledger_lines(file, cell, compiled.rules))]
     lines += [
         "",

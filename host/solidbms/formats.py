@@ -131,6 +131,7 @@ One row a second: the first tick of it.
 | --- | --- |
 | `scenario`, `kind`, `target`, `pack`, `cell`, `seed` | what ran; `kind` is `run` or `replay` |
 | `simulated_s`, `wall_s`, `ticks`, `hash` | how long, and the last hash |
+| `placeholders` | the limits of the cell's file are placeholders ([identify](identify.md)) |
 | `interrupted` | ended by Ctrl-C; everything up to then is kept |
 | `verdict` | `pass` or `fail`; a replay that went through is `scored` |
 | `expected` | list of `what`, `ok`, `got` |

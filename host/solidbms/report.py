@@ -14,6 +14,7 @@ import numpy as np
 from solidbms.autopsy import PLOTTED_TRIPS, autopsies, trip_window, trips_of
 from solidbms.figures import CELLS, CURRENT, PACK, TEMPERATURE, timeline
 from solidbms.rundir import MISSING, Run, dicts, finite, read_run, text
+from solidbms.schema import PLACEHOLDERS
 from solidbms.svg import clock
 
 FOLD_EVENTS = 40
@@ -58,6 +59,8 @@ def _verdict(run: Run) -> str:
     told = ""
     if s.get("interrupted"):
         told = '<p class="told">Interrupted: this is what was simulated until then.</p>'
+    if s.get("placeholders") is True:
+        told += f'<p class="told">Limits of cell {text(s.get("cell"))}: {PLACEHOLDERS}.</p>'
     css = verdict if verdict in ("pass", "fail") else ""
     return (
         f'<header class="card verdict {css}"><h1>{escape(verdict.upper())}</h1>'

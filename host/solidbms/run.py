@@ -235,6 +235,7 @@ def _conclude(
         "target": target,
         "pack": job.compiled.file.name,
         "cell": job.compiled.cell.name,
+        "placeholders": job.compiled.cell.limits.placeholders,
         "seed": job.seed,
         "simulated_s": job.world.elapsed_ms / 1000,
         "wall_s": round(wall_s, 2),

@@ -157,6 +157,9 @@ class FilterTables(Model):
         return self
 
 
+PLACEHOLDERS = "placeholders, no wider than what was measured: put in those of its data sheet"
+
+
 class CellFile(Model):
     """boards/cells/NAME.toml: one cell, each number with its source beside it."""
 

@@ -20,7 +20,7 @@ from solidbms.cli import IMAGE, main
 from solidbms.record import read
 from solidbms.run import OUTPUTS as FILES
 from solidbms.run import UNFINISHED
-from solidbms.schema import ROOT
+from solidbms.schema import PLACEHOLDERS, ROOT
 from solidbms.targets import TARGETS, unix
 
 OUTPUTS = {"ticks.bin", "trace.csv", "events.csv", "summary.json", "report.html"}
@@ -65,6 +65,16 @@ def test_a_replay_leaves_everything(short, tmp_path):
     (out / "report.html").unlink()
     assert solidbms("report", out).exit_code == 0
     assert (out / "report.html").is_file()
+
+
+def test_placeholders_in_a_cell_are_told(short, tmp_path):
+    cell = (ROOT / "boards" / "cells" / "lg_hg2.toml").read_text()
+    cell = cell.replace("[limits]\n", "[limits]\nplaceholders = true\n")
+    (tmp_path / "cell.toml").write_text(cell)
+    args = ("replay", short, "--cell", tmp_path / "cell.toml", "--target", "cpython")
+    told = solidbms(*args, "--out", tmp_path).output
+    assert f"  limits of cell lg_hg2: {PLACEHOLDERS}\n" in told
+    assert PLACEHOLDERS in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from bms.core import rules
 from solidbms.explain import explain
 from solidbms.packc import compile_pack
-from solidbms.schema import BadInput
+from solidbms.schema import BOARDS, PLACEHOLDERS, BadInput
 
 
 def mine(tmp_path, text: str) -> str:
@@ -31,6 +31,16 @@ def test_bench_pack():
     assert "tightened: rules.hot_cut at most 65" in text
     assert "78.125 uA a code, +-40.96 A" in text
     assert "cell_ov: limit 4.2, first reading past it 4.2002 V" in text
+
+
+def test_placeholders_in_a_cell_are_told(tmp_path):
+    cell = (BOARDS / "cells" / "lg_hg2.toml").read_text().replace(
+        "[limits]\n", "[limits]\nplaceholders = true\n"
+    )  # fmt: skip
+    (tmp_path / "cell.toml").write_text(cell)
+    line = f"  limits of cell lg_hg2: {PLACEHOLDERS}\n"
+    assert line in explain(mine(tmp_path, f'cell = "{tmp_path}/cell.toml"\n'))[0]
+    assert line not in explain("bench_1s")[0]
 
 
 def test_promise_is_age_delay_shed_and_two_ticks():
