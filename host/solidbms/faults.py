@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from bms.core import rules
 from pydantic import model_validator
 
 from solidbms.model import Model, Name, NonNegative
@@ -160,6 +161,17 @@ KINDS: dict[str, dict[str, Act]] = {
 }
 
 
+ACTIVITIES = ("rest", "load", "charge")
+SINGLES = (  # the list of single faults
+    "cell voltage stuck", "charger that does not stop", "clock", "current offset",
+    "current stuck or wrong gain", "FET welded or failed open", "flash, configuration",
+    "front end lost or stale", "interface gap", "open sense wire", "overrun, stall",
+    "pre-discharge fails", "RAM", "runaway precursor", "short circuit", "soft short",
+    "temperature drift", "temperature open, short, stuck", "voltage or reference drift",
+    "wrong configuration",
+)  # fmt: skip
+
+
 class Single(Model):
     """`[single]` of a fault file: what the single-fault campaign may expect of it.
 
@@ -167,7 +179,7 @@ class Single(Model):
     on one pack alone ("bench_1s mild").
     """
 
-    row: str  # of the list of single faults, docs/safety.md
+    row: str  # of SINGLES
     by: list[str] = []  # rules: one of them must act
     detect_s: NonNegative = 0.0  # until their signal shows it; their promise comes on top
     steps: int = 0  # of the load's current, that it takes to show
@@ -198,7 +210,21 @@ class FaultFile(Model):
         valid = KINDS[self.where]
         if self.kind not in valid:
             raise ValueError(f"kind {', '.join(valid)} is valid for where {self.where!r}")
+        if self.single is not None:
+            self._known(self.single)
         return self
+
+    def _known(self, single: Single) -> None:
+        ids = [row[rules.ID] for row in rules.ROWS]
+        for name in single.by:
+            if name not in ids:
+                raise ValueError(f"single.by: no rule {name!r}; there are: {', '.join(ids)}")
+        for key, words, valid in (("row", [single.row], SINGLES),
+                                  ("only", single.only, ACTIVITIES)):  # fmt: skip
+            for word in words:
+                if word not in valid:
+                    raise ValueError(f"single.{key}: one of {'; '.join(valid)} is valid, not "
+                                     f"{word!r}")  # fmt: skip
 
 
 def act(fault: Fault, world: Any, comes: bool) -> None:

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from solidbms.faults import FaultFile
+from solidbms.campaign.cases import cases
+from solidbms.faults import SINGLES, FaultFile
 from solidbms.jobs import scenario_job
 from solidbms.scenario import load_scenario, read_profile, request_code
 from solidbms.schema import HIL, BadInput, check, read_toml
@@ -39,6 +40,26 @@ def test_every_scenario_of_the_project_makes_a_job(path):
 @pytest.mark.parametrize("path", sorted((HIL / "faults").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_fault_of_the_project_is_valid(path):
     assert check(FaultFile, read_toml(path), path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("by", '["fe_lots"]', "single.by: no rule 'fe_lots'; there are: cell_ov_warn, "),
+        ("row", '"clok"', "single.row: one of cell voltage stuck; charger that does not stop; "),
+        ("only", '["sleep"]', "single.only: one of rest; load; charge is valid, not 'sleep'"),
+    ],
+)
+def test_what_a_campaign_cannot_expect_of_a_fault(key, value, says, tmp_path):
+    keys = {"row": '"clock"'} | {key: value}
+    text = 'name = "f"\nabout = "x"\nwhere = "clock"\nkind = "stall"\n[single]\n'
+    (tmp_path / "f.toml").write_text(text + "".join(f"{k} = {v}\n" for k, v in keys.items()))
+    (line,) = refused(f'{GOOD}[[fault]]\n{SPAN}use = "{tmp_path}/f.toml"\n', tmp_path)
+    assert f"f.toml: {says}" in line
+
+
+def test_every_case_of_a_campaign_is_of_the_list_of_single_faults():
+    assert {case.single.row for case in cases().values()} == set(SINGLES)
 
 
 def test_unknown_scenario_lists_the_known_ones():

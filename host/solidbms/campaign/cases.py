@@ -11,12 +11,11 @@ from bms.core import rules
 
 from solidbms import watch
 from solidbms.campaign import memory, plant
-from solidbms.faults import FaultFile, Single
+from solidbms.faults import ACTIVITIES, FaultFile, Single
 from solidbms.fronts import front
 from solidbms.packc import Compiled
 from solidbms.schema import HIL, PackFile, check, read_toml
 
-ACTIVITIES = ("rest", "load", "charge")
 TEMPS = ("cold", "mild", "hot")
 CONDITIONS = tuple(f"{activity} {temp}" for activity in ACTIVITIES for temp in TEMPS)
 COLD_K, HOT_K = 6.0, 7.0  # inside what the pack still charges at

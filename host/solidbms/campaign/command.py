@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -39,25 +41,34 @@ def campaign(
 ) -> dict[str, Any]:
     """Run a campaign and write OUT/campaign.json; BadInput for a bad pack or directory."""
     compiled = one.compiled_pack(pack)
+    specs = all_specs(pack, compiled, quick)
     path = out / FILE
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text("", encoding="ascii")
-    except OSError as error:
-        raise BadInput(
-            f"{shown(out)}: --out: {error.strerror}; a directory you can write to is valid"
-        ) from None
+    fresh = path.with_suffix(".new")
 
     def keep(results: list[dict[str, Any]], whole: bool) -> dict[str, Any]:
         found = summary(pack, compiled, results)
         found |= {"quick": quick, "whole": whole, "runs": results}
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
-        fresh.replace(path)
+        with _writing(out):
+            fresh.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
+            fresh.replace(path)
         return found
 
-    specs = all_specs(pack, compiled, quick)
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        fresh.write_text("", encoding="ascii")
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, f"{FILE}: Is a directory")
     return keep(*pool.run_all(specs, jobs, progress, lambda results: keep(results, False)))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(
+            f"{shown(out)}: --out: {error.strerror}; a directory you can write to is valid"
+        ) from None
 
 
 def pack_crc(compiled: Compiled) -> str:

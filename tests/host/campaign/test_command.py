@@ -106,13 +106,14 @@ def test_each_pack_has_a_mark_of_its_own():
 def test_what_was_done_is_kept_on_the_way(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "KEEP_EVERY", 2)
     seen = []
+    (tmp_path / "campaign.json").write_text('{"runs": [0, 0, 0]}')  # of an earlier one
 
     def look(done: int, total: int, line: str) -> None:
         text = (tmp_path / "campaign.json").read_text()
-        seen.append(len(json.loads(text)["runs"]) if text else 0)
+        seen.append(len(json.loads(text)["runs"]))
 
     command.campaign(NAME, tmp_path, False, 1, look)
-    assert seen == [0, 0, 2]
+    assert seen == [3, 3, 2]
 
 
 def test_ctrl_c_ends_it_at_once_and_keeps_what_was_done(tmp_path):
