@@ -503,8 +503,7 @@ def _fields(
 
 
 def _tables(file: PackFile, cell: CellFile) -> dict[str, tuple[list[float], list[float]]]:
-    charge = sorted(file.derating.charge)
-    discharge = sorted(file.derating.discharge)
+    charge, discharge = file.derating.charge, file.derating.discharge
     rows = range(len(cell.resistance.temp_c))
     r0_k = cell.resistance.activation_r0_k
     tables = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from itertools import pairwise
@@ -32,6 +33,7 @@ class Capacity(Model):
     @model_validator(mode="after")
     def _paired(self) -> Capacity:
         _as_many(self.temp_c, usable_ah=self.usable_ah)
+        _rising("temp_c: ", self.temp_c or ())
         return self
 
 
@@ -64,6 +66,11 @@ def _as_many(first: Sequence[Any] | None, **others: Sequence[Any] | None) -> Non
         if len(first or ()) != len(values or ()):
             raise ValueError(f"{name}: {len(first or ())} values are valid, as many as beside it, "
                              f"not {len(values or ())}")  # fmt: skip
+
+
+def _rising(where: str, temps: Sequence[float]) -> None:
+    if any(b <= a for a, b in pairwise(temps)):
+        raise ValueError(f"{where}rising temperatures are valid")
 
 
 class Resistance(Model):
@@ -119,6 +126,7 @@ class Accuracy(Model):
     @model_validator(mode="after")
     def _paired(self) -> Accuracy:
         _as_many(self.temp_c, residual_mv=self.residual_mv)
+        _rising("temp_c: ", self.temp_c or ())
         return self
 
 
@@ -157,6 +165,7 @@ class FilterTables(Model):
         return self
 
 
+CHEMISTRIES = ("nmc", "nca", "lfp", "lmfp", "lco", "lmo", "lto", "lnmo", "sodium")
 PLACEHOLDERS = "placeholders, no wider than what was measured: put in those of its data sheet"
 
 
@@ -164,7 +173,7 @@ class CellFile(Model):
     """boards/cells/NAME.toml: one cell, each number with its source beside it."""
 
     name: Name
-    chemistry: str
+    chemistry: str  # in words, with one of CHEMISTRIES among them
     sources: list[str]
     capacity: Capacity
     ocv: Ocv
@@ -173,6 +182,13 @@ class CellFile(Model):
     limits: CellLimits
     accuracy: Accuracy
     filter: FilterTables | None = None
+
+    @field_validator("chemistry")
+    @classmethod
+    def _known(cls, words: str) -> str:
+        if not re.search(rf"(?i)\b({'|'.join(CHEMISTRIES)})\d*\b", words):
+            raise ValueError(f"words with one of {', '.join(CHEMISTRIES)} among them are valid")
+        return words
 
     @model_validator(mode="after")
     def _rows(self) -> CellFile:
@@ -256,12 +272,12 @@ class Derating(Model):
     charge: Table
     discharge: Table
 
-
     @field_validator("charge", "discharge")
     @classmethod
     def _shares(cls, table: list[list[float]]) -> list[list[float]]:
         if not all(0 <= share <= 1 for _, share in table):
             raise ValueError("shares from 0 to 1 are valid")
+        _rising("", [temp_c for temp_c, _ in table])
         return table
 
 

@@ -55,6 +55,22 @@ def test_shares_of_a_derating_are_shares():
 
 
 @pytest.mark.parametrize(
+    ("table", "key", "value", "says"),
+    [
+        ("capacity", "temp_c", [-10, -20, 0, 10, 25, 40], ": capacity: temp_c: rising temp"),
+        ("accuracy", "temp_c", [-20, -20, 0, 10, 25, 40], ": accuracy: temp_c: rising temp"),
+        ("", "chemistry", "nmmc", ": chemistry: words with one of nmc, nca, lfp, "),
+    ],
+)
+def test_a_cell_with_rows_out_of_order_or_of_unknown_chemistry(table, key, value, says):
+    path = BOARDS / "cells" / "lg_hg2.toml"
+    data = read_toml(path)
+    (data[table] if table else data)[key] = value
+    (line,) = lines(lambda: check(CellFile, data, path))
+    assert says in line
+
+
+@pytest.mark.parametrize(
     ("data", "says"),
     [
         (b"name = = 3", "not readable as TOML: "),
