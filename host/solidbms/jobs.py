@@ -7,7 +7,8 @@ from solidbms.packc import Compiled, compile_pack
 from solidbms.plant.drive import Drive
 from solidbms.run import Job
 from solidbms.scenario import FaultUse, Scenario, load_scenario
-from solidbms.world import World
+from solidbms.schema import BadInput
+from solidbms.world import SimulationFailed, World
 
 
 def scenario_job(name: str, seed: int = 0) -> Job:
@@ -21,15 +22,18 @@ def job_of(
 ) -> Job:
     """Return the job of a scenario that was read, or made up; BadInput as above."""
     start = scenario.start
-    world = World(
-        compiled.file,
-        Drive(scenario, compiled.file, compiled.cell, seed),
-        scenario.duration_s,
-        faults,
-        scenario.request,
-        start.t_ms,
-        seed,
-    )
+    try:
+        world = World(
+            compiled.file,
+            Drive(scenario, compiled.file, compiled.cell, seed),
+            scenario.duration_s,
+            faults,
+            scenario.request,
+            start.t_ms,
+            seed,
+        )
+    except SimulationFailed as error:
+        raise BadInput(f"scenario {scenario.name}: {error}; milder values are valid") from None
     saved = (-1, -1)
     if start.saved_soc_pct is not None:
         saved = round(start.saved_soc_pct * 1e4), round(start.saved_bound_pct * 1e4)

@@ -23,7 +23,7 @@ from solidbms.report import write_report
 from solidbms.scenario import Expect
 from solidbms.schema import BadInput, shown
 from solidbms.targets import TARGETS
-from solidbms.world import World
+from solidbms.world import SimulationFailed, World
 
 if TYPE_CHECKING:
     from solidbms.link.server import Server
@@ -124,13 +124,14 @@ def _execute(
     server = _server(job, directory, link) if link else None
     watch = _Watch(job, writer, progress, server)
     began = time.perf_counter()
-    interrupted, died = False, ""
+    interrupted, died = False, {}
     try:
         TARGETS[target](job.world, pack_path, job.saved, watch.add)
     except KeyboardInterrupt:
         interrupted = True
     except (RuntimeError, OSError) as error:
-        died = str(error)
+        who = "simulation" if isinstance(error, SimulationFailed) else "firmware"
+        died = {"what": f"the {who} runs to the end", "ok": False, "got": str(error)}
     # From here on a second Ctrl-C would lose what the first one asked to keep.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -215,7 +216,7 @@ def _conclude(
     directory: Path,
     began: float,
     interrupted: bool,
-    died: str,
+    died: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
     wall_s = time.perf_counter() - began
@@ -226,7 +227,7 @@ def _conclude(
     outcome.write_events(directory / "events.csv")
     expected = [] if interrupted else outcome.check(job.expect)
     if died:
-        expected.append({"what": "the firmware runs to the end", "ok": False, "got": died})
+        expected.append(died)
     ticks = len(record.words)
     ok = not interrupted and ticks > 0 and all(line["ok"] for line in expected)
     summary = {

@@ -105,6 +105,7 @@ def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]]
             faults.append((use, check(FaultFile, read_toml(file), file)))
         except BadInput as error:
             errors.append(str(error))
+    errors += [f"{shown(path)}: {line}" for line in _beyond(scenario)]
     try:
         refer(scenario.pack, BOARDS / "packs", f"{shown(path)}: pack")
         cells = packc.load(scenario.pack)[0].cells_in_series
@@ -128,6 +129,19 @@ def load_scenario(name: str) -> tuple[Scenario, list[tuple[FaultUse, FaultFile]]
     if errors:
         raise BadInput("\n".join(errors))
     return scenario, faults, path
+
+
+def _beyond(scenario: Scenario) -> list[str]:
+    """Return what would begin only after the scenario's end."""
+    found = []
+    for key in ("load", "charge", "heat", "short", "gap", "fault", "request"):
+        for k, item in enumerate(getattr(scenario, key)):
+            name = "at_s" if isinstance(item, Request) else "from_s"
+            at_s = getattr(item, name)
+            if at_s >= scenario.duration_s:
+                found.append(f"{key}.{k}.{name}: below duration_s {scenario.duration_s:g} is "
+                             f"valid, not {at_s:g}")  # fmt: skip
+    return found
 
 
 def _no_such_cell(scenario: Scenario, cells: int) -> list[str]:

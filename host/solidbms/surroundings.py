@@ -11,6 +11,9 @@ from solidbms.model import Model, NonNegative, Positive, TempC
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Factor = Annotated[float, Field(gt=0, le=100)]
+Current = Annotated[float, Field(ge=-2000, le=2000)]
+Strength = Annotated[float, Field(gt=0, le=2000)]  # of a current, or a voltage
+Ohm = Annotated[float, Field(ge=1e-6, le=1e9)]
 Index = Annotated[int, Field(ge=0)]  # of a cell, from 0 at the minus end
 
 
@@ -67,7 +70,7 @@ class Output(Model):
     """What always lies across the terminals, behind the FETs."""
 
     capacitance_uf: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    leak_ohm: Positive | None = None
+    leak_ohm: Ohm | None = None
 
 
 class Load(Span):
@@ -75,11 +78,12 @@ class Load(Span):
     resistor, which draws from the terminals whatever feeds them."""
 
     profile: str | None = None
-    scale: Positive = 1.0
-    current_a: float | None = None
-    ohm: Positive | None = None
+    scale: Factor = 1.0
+    current_a: Current | None = None
+    ohm: Ohm | None = None
     obeys: bool = False  # keeps within the limits that the pack announces
-    ripple_a: NonNegative = 0.0  # peak of what a motor's PWM adds, a cosine of simulated time
+    # Peak of what a motor's PWM adds, a cosine of simulated time.
+    ripple_a: Annotated[float, Field(ge=0, le=2000)] = 0.0
     ripple_hz: Annotated[float, Field(ge=20, le=1e6)] | None = None
 
     @model_validator(mode="after")
@@ -94,8 +98,8 @@ class Load(Span):
 class Charge(Span):
     """A CC-CV charger. stop_a: it ends below this current; without, it holds cv_v for good."""
 
-    cc_a: Positive
-    cv_v: Positive
+    cc_a: Strength
+    cv_v: Strength
     stop_a: Positive | None = None
     obeys: bool = True  # keeps within the current that the pack announces
     heeds_inhibit: bool = True  # its enable input works
@@ -104,7 +108,7 @@ class Charge(Span):
 class Heat(Span):
     """Heat from outside or within: into `cell`, each cell, the FETs, or the front end's board."""
 
-    w: float
+    w: Annotated[float, Field(ge=-1e4, le=1e4)]
     cell: Index | None = None
     at: Literal["cells", "fets", "board"] = "cells"
 
@@ -123,7 +127,7 @@ class Short(Span):
     """
 
     cell: Index
-    ohm: Positive
+    ohm: Ohm
     dip_mv: Annotated[float, Field(ge=0, le=1000)] = 0.0
     r0_factor: Factor = 1.0
 

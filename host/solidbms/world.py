@@ -27,6 +27,10 @@ CHARGE, DISCHARGE, PRE_DISCHARGE, PRE_CHARGE = 1, 2, 4, 8  # FETs, as bits
 FETS_WORD = "chg={:d} dsg={:d} pre-dsg={:d} pre-chg={:d}"
 
 
+class SimulationFailed(RuntimeError):
+    """What surrounds the firmware went wrong, not the firmware."""
+
+
 class Plant(Protocol):
     """Cells and surroundings. Charge current is positive."""
 
@@ -262,7 +266,10 @@ class World:
             self._switch_faults(elapsed_ms)
         plant = self.plant
         circuit = self.circuit
-        plant.step(elapsed_ms * 1e-3, dt_ms * 1e-3, self.fets, self.limits_a)
+        try:
+            plant.step(elapsed_ms * 1e-3, dt_ms * 1e-3, self.fets, self.limits_a)
+        except (ArithmeticError, ValueError, IndexError) as error:
+            raise SimulationFailed(f"the simulation failed: {error!r}") from error
         self.elapsed_ms = elapsed_ms = elapsed_ms + dt_ms
         self.now_ms = (self.start_ms + elapsed_ms) & TICKS_MAX
         self.senses.t_s = elapsed_ms * 1e-3

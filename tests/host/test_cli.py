@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from solidbms.cli import IMAGE, main
+from solidbms.plant.drive import Drive
 from solidbms.record import read
 from solidbms.run import OUTPUTS as FILES
 from solidbms.run import UNFINISHED
@@ -312,6 +314,22 @@ def test_without_micropython_it_goes_on_loudly(short, tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stderr.startswith("WARNING: no MicroPython for this machine")
     assert " on cpython: SCORED" in result.stdout
+
+
+@pytest.mark.parametrize("target", ["cpython", pytest.param("unix", marks=needs_unix)])
+def test_a_simulation_that_fails_is_not_the_firmwares_death(target, tmp_path, monkeypatch):
+    step = Drive.step
+
+    def fail(self: Drive, t_s: float, *more: Any) -> None:
+        if t_s > 2:
+            raise ValueError("no such current")
+        step(self, t_s, *more)
+
+    monkeypatch.setattr(Drive, "step", fail)
+    result = solidbms("run", "drive_minute", "--target", target, "--out", tmp_path / "o")
+    assert result.exit_code == 1
+    assert ("  FAIL the simulation runs to the end, got: the simulation failed: "
+            "ValueError('no such current')\n") in result.output  # fmt: skip
 
 
 @needs_unix

@@ -92,6 +92,10 @@ SPAN = "from_s = 1\nuntil_s = 3\n"
         ("[spread]\nr_pct = -1.0\n", "spread.r_pct: input should be greater than"),
         (f'[[fault]]\n{SPAN}use = "nope"\n', "fault.0.use: no fault 'nope'; there are: b"),
         ('[[request]]\nat_s = 5\ndo = "jump"\n', "request.0.do: input should be 'open', 'close'"),
+        (f"[[load]]\n{SPAN}current_a = 1e9\n", "load.0.current_a: input should be less than or "),
+        ("[[load]]\nfrom_s = 10\nuntil_s = 20\ncurrent_a = 1.0\n",
+         "load.0.from_s: below duration_s 10 is valid, not 10"),
+        ('[[request]]\nat_s = 50\ndo = "close"\n', "request.0.at_s: below duration_s 10 is"),
         (f'[[charge]]\n{SPAN}cc_a = "2A"\ncv_v = 4.2\n', "charge.0.cc_a: input should be a valid"),
     ],
 )

@@ -26,6 +26,7 @@ from bms.links.serial import SerialLink
 from solidbms import __version__
 from solidbms.link.places import HERE, LINK_FILE
 
+DRAW_MAX_MA = 2000000  # as a scenario's load
 LAG_MAX_S = 0.5  # further behind than this, time starts anew: no hurry afterwards
 _WAITING_MAX = 1 << 16  # bytes for a host that does not read
 _LINGER_S = 0.5
@@ -196,7 +197,7 @@ class _Rig:
         """Take a current that somebody draws; return the result."""
         if code != L.INJECT_DRAW:
             return L.UNKNOWN
-        if argument < 0:
+        if not 0 <= argument <= DRAW_MAX_MA:
             return L.BAD
         self.draw(argument / 1000)
         return L.TAKEN

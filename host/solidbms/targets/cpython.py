@@ -14,7 +14,7 @@ from bms.links.record import Record
 from bms.loop import Bms
 from bms.mailbox import Mailbox
 
-from solidbms.world import World
+from solidbms.world import SimulationFailed, World
 
 
 class _Bus:
@@ -108,6 +108,8 @@ def run(
     board = Board(world, saved, record)
     try:
         Bms(board, Pack(pack_path.read_bytes())).run()
+    except SimulationFailed:
+        raise
     except Exception as error:
         raise RuntimeError(f"firmware died: {error!r}") from error
     finally:
