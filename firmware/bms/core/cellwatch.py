@@ -215,16 +215,19 @@ class CellWatch:
 
     def _wire(self, f, sig, total):
         # Behind an open sense wire the tap floats: one neighbour reads what the other lacks, held
-        # against the mean of the others, which one low cell of a few would lift.
+        # against the mean of the others, which one low cell of a few would lift. Those two are the
+        # highest and the lowest; neighbours that are not have parted by their charge.
         worst = 0
+        apart = sig[P.CELL_MAX_UV] - sig[P.CELL_MIN_UV]
         others = self.cells - 2
         before = f[CELL0]
         for k in range(CELL0 + 1, CELL0 + self.cells):
             uv = f[k]
-            mean = (total - (before >> 4) - (uv >> 4)) // others << 4
-            least = min(before - mean, mean - uv) if before > uv else min(uv - mean, mean - before)
-            if least > worst:
-                worst = least
+            if abs(uv - before) == apart:
+                mean = (total - (before >> 4) - (uv >> 4)) // others << 4
+                least = min(max(uv, before) - mean, mean - min(uv, before))
+                if least > worst:
+                    worst = least
             before = uv
         sig[P.WIRE_UV] = worst
 
