@@ -269,6 +269,8 @@ def _execute(
 
         if why := emu.missing():
             raise BadInput(why)
+    if job.warning:
+        click.echo(f"WARNING: {job.warning}", err=True)
     with _progress(live) as progress:
         summary = runs.execute(job, chosen, out, progress, link)
     beside = out / runs.UNFINISHED

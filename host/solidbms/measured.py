@@ -41,6 +41,7 @@ VALID = {
 }
 SPAN_MAX_S = 1e7
 RESET_AH = 0.02  # steps of a counter that are no rounding
+GAP_S = 120.0  # a longer pause is bridged by the counter, or may hide charge
 GZIP = b"\x1f\x8b"
 
 
@@ -121,6 +122,24 @@ def read_measured(
         moved = np.append(0.0, np.cumsum(mean_a[1:] * np.diff(t)))
     counted = mean_a is not None or ah is not uncounted
     return Measured(t - t[0], i_a, table["v_V"], temp, ah, moved, mean_a, counted)
+
+
+def open_gap(m: Measured) -> str:
+    """Say where there are no rows for long, though current flows; nothing if nowhere."""
+    dt_s = np.diff(m.t_s)
+    long = np.flatnonzero(dt_s > max(GAP_S, 5 * float(np.median(dt_s))))
+    least_a = 0.02 * np.abs(m.i_a).max()
+    for k in long:
+        if max(abs(m.i_a[k]), abs(m.i_a[k + 1])) > least_a:
+            return f"no rows for {dt_s[k]:.0f} s after {m.t_s[k]:.0f} s, under current"
+    return ""
+
+
+def counted_against(m: Measured) -> str:
+    """Say that the counter runs the other way than the current; nothing where it does not."""
+    near = np.diff(m.t_s) < GAP_S
+    flowing = float(np.sum(m.i_a[:-1] * np.diff(m.moved_as) * near))
+    return "the counter of charge goes against the current" if m.counted and flowing < 0 else ""
 
 
 def _continued(t_s: Array, i_a: Array, ah: Array) -> Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from solidbms.measured import Measured, read_measured
+from solidbms.measured import Measured, counted_against, open_gap, read_measured
 from solidbms.packc import compile_pack
 from solidbms.plant.fet import FetPair
 from solidbms.run import Job
@@ -132,6 +132,8 @@ def replay_job(path: Path, options: Options) -> Job:
                        f"{compiled.file.cells_in_series}")  # fmt: skip
     cell = compiled.cell
     data = read_measured(path, options.columns, options.discharge_positive, options.temp_c)
+    if told := counted_against(data):
+        raise BadInput(f"{shown(path)}: i_A: {told}; current and counter of one sign are valid")
     if options.from_soc is not None:
         below = np.flatnonzero(1 + data.ah / cell.capacity.ah < options.from_soc / 100)
         if not len(below):
@@ -146,6 +148,7 @@ def replay_job(path: Path, options: Options) -> Job:
     world = World(
         compiled.file, plant, float(data.t_s[-1]), requests=[Request(at_s=CLOSE_S, do="close")]
     )
+    gap = open_gap(data)
     return Job(
         path.name.removesuffix(".gz").removesuffix(".csv"),
         "replay",
@@ -157,6 +160,7 @@ def replay_job(path: Path, options: Options) -> Job:
         _saved(options),
         options.seed,
         SCORE_AFTER_S,
+        f"{shown(path)}: t_s: {gap}; its last row is held there" if gap else "",
     )
 
 

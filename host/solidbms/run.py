@@ -48,6 +48,7 @@ class Job:
     saved: tuple[int, int] = (-1, -1)
     seed: int = 0
     score_skip_s: float = 0.0
+    warning: str = ""  # to tell before it runs
 
 
 def prepare(directory: Path) -> Path:

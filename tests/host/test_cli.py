@@ -127,6 +127,20 @@ def test_bad_measurements_write_nothing(short, tmp_path):
     assert not out.exists()
 
 
+def test_measurements_that_leave_something_open(short, tmp_path):
+    good = short.read_text()
+    out = ("--out", tmp_path / "out")
+    assert "WARNING" not in solidbms(*replay(short, *out)).output
+    short.write_text(good + "900,-1.0,3.7,25.0,-0.25\n")
+    result = solidbms(*replay(short, *out))
+    assert result.exit_code == 0
+    assert result.stderr == (f"WARNING: {short}: t_s: no rows for 893 s after 7 s, under current; "
+                             "its last row is held there\n")  # fmt: skip
+    short.write_text(good.replace(",-0.", ",0."))
+    line = refused(*replay(short, *out))
+    assert "short.csv: i_A: the counter of charge goes against the current; current and" in line
+
+
 def test_several_wrong_options_have_a_line_each(short, tmp_path):
     wrong = ("--noise-mv", "-1", "--temp-c", 999)
     result = solidbms(*replay(short, "--out", tmp_path / "o", *wrong))

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from solidbms.measured import Measured, read_measured
+from solidbms.measured import GAP_S, Measured, counted_against, open_gap, read_measured
 from solidbms.schema import BadInput, shown
 
 Array = NDArray[np.float64]
 
-GAP_S = 120.0  # a longer pause is bridged by the counter, or is an error
 SLOW_PER_H = 1 / 14  # of the capacity: C/20 tests, with what the cold leaves of them
 SWEEP = 0.6  # of the capacity, at least
 LEAST_SPAN = 0.05  # of the capacity: files that move less tell nothing
@@ -184,9 +183,8 @@ def _signed(path: Path, options: Options, temp_c: float | None, notes: Notes) ->
 def _against(m: Measured) -> str:
     """Return what speaks against the sign of this current, or nothing."""
     step_a, step_v, dt_s = np.diff(m.i_a), np.diff(m.v_v), np.diff(m.t_s)
-    flowing = float(np.sum(m.i_a[:-1] * np.diff(m.moved_as) * (dt_s < GAP_S)))
-    if m.counted and flowing < 0:
-        return "the counter of charge goes against the current"
+    if told := counted_against(m):
+        return told
     clear = (np.abs(step_a) > 0.1 * np.abs(m.i_a).max()) & (dt_s < GAP_S)
     clear &= np.abs(step_v) > 0.01 * np.ptp(m.v_v)
     rising, falling = (int(np.sum(clear & (step_a * step_v * s > 0))) for s in (1, -1))
@@ -201,15 +199,9 @@ def _against(m: Measured) -> str:
 
 def _no_open_gaps(path: Path, m: Measured) -> None:
     """Without a counter a long pause may hide charge: only at rest is nothing lost."""
-    dt_s = np.diff(m.t_s)
-    long = np.flatnonzero(dt_s > max(GAP_S, 5 * float(np.median(dt_s))))
-    least_a = 0.02 * np.abs(m.i_a).max()
-    for k in long if not m.counted else ():
-        if max(abs(m.i_a[k]), abs(m.i_a[k + 1])) > least_a:
-            raise BadInput(
-                f"{shown(path)}: t_s: no rows for {dt_s[k]:.0f} s after {m.t_s[k]:.0f} s, under "
-                "current: a counter (ah, or chg_Ah and dis_Ah) or rows without gaps are valid"
-            )
+    if told := "" if m.counted else open_gap(m):
+        raise BadInput(f"{shown(path)}: t_s: {told}: a counter (ah, or chg_Ah and dis_Ah) or rows "
+                       "without gaps are valid")  # fmt: skip
 
 
 def _same_unit(path: Path, m: Measured) -> None:
