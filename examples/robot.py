@@ -75,6 +75,8 @@ def main(place: str) -> None:
             Robot(battery).work()
     except LinkError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped")
 
 
 if __name__ == "__main__":

@@ -404,7 +404,12 @@ def baseline(modules: list[str]) -> dict[str, float]:
             if name in seconds:
                 continue
             began = time.monotonic()
-            _, status = os.waitpid(fork(module, None, [stage]), 0)
+            pid = fork(module, None, [stage])
+            try:
+                _, status = os.waitpid(pid, 0)
+            except KeyboardInterrupt:
+                os.killpg(pid, signal.SIGKILL)
+                raise
             if status:
                 sys.exit(f"tests fail without any change; run: pytest {name}")
             seconds[name] = time.monotonic() - began
@@ -416,6 +421,17 @@ def run_all(work: list[tuple[Mutant, Build]], limits: dict[str, float], jobs: in
     """Run every mutant, `jobs` at a time, and write its result into it."""
     todo = list(reversed(work))
     running: dict[int, tuple[Mutant, float]] = {}
+    try:
+        _run_all(todo, running, limits, jobs, len(work))
+    finally:
+        for pid in running:  # of their own session: Ctrl-C does not reach them
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _run_all(
+    todo: list[tuple[Mutant, Build]], running: dict[int, tuple[Mutant, float]],
+    limits: dict[str, float], jobs: int, count: int,
+) -> None:  # fmt: skip
     done = 0
     while todo or running:
         while todo and len(running) < jobs:
@@ -437,7 +453,7 @@ def run_all(work: list[tuple[Mutant, Build]], limits: dict[str, float], jobs: in
             done += 1
             if mutant.result == "survived" or done % 20 == 0:
                 word = "" if mutant.result != "survived" else f"survived {_place(mutant)}"
-                print(f"{done}/{len(work)} {word}", flush=True)
+                print(f"{done}/{count} {word}", flush=True)
 
 
 def _place(m: Mutant) -> str:
@@ -496,4 +512,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import solidbms.stop  # noqa: F401 - first: for Ctrl-C meanwhile
+
+# isort: split
 import csv
 import os
 import sys

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import solidbms.stop  # noqa: F401 - first: for Ctrl-C meanwhile
+
+# isort: split
+import argparse
 import os
 import sys
 from functools import partial
@@ -18,6 +22,7 @@ DRIVES = {"bench_1s": "drive_minute", "robot_14s": "robot_minute"}
 
 def main() -> None:
     """Print the tables; exit status 1 when the C does other work than the Python core."""
+    argparse.ArgumentParser(prog="python -m bench", description=__doc__).parse_args()
     uf2 = os.environ.get(IMAGE)
     try:
         there = partial(emulated.frame_to_gates, Path(uf2)) if uf2 else None

@@ -15,6 +15,7 @@ from zlib import crc32
 
 import bms.core.pack as layout
 from bms.core import frame as F
+from bms.core import limits
 from bms.core import plausible as P
 from bms.core import rules as R
 from bms.core import switch as W
@@ -62,11 +63,11 @@ def table(rules: int) -> Iterator[None]:
     """Give the firmware a table of so many rows while it is constructed: see `Work.prelude`."""
     own = R.ROWS
     longer = (own * -(-rules // len(own)))[:rules]
-    R.ROWS = layout.ROWS = longer  # type: ignore[misc] - constants, longer for a while
+    R.ROWS = layout.ROWS = limits.ROWS = longer  # type: ignore[misc] - longer for a while
     try:
         yield
     finally:
-        R.ROWS = layout.ROWS = own  # type: ignore[misc] - constants, longer for a while
+        R.ROWS = layout.ROWS = limits.ROWS = own  # type: ignore[misc] - longer for a while
 
 
 def work(cells: int, rules: int | None = None) -> Work:

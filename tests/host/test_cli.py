@@ -313,6 +313,21 @@ def test_ctrl_c_keeps_what_was_simulated(target, tmp_path):
         assert processes_with(str(out)) == []
 
 
+@pytest.mark.parametrize("module", ["solidbms.cli", "bench.__main__", "support.adversary"])
+def test_ctrl_c_while_modules_load_is_one_line(module):
+    code = (
+        "import sys, importlib\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('click', 'numpy'): raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        f"importlib.import_module({module!r})\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert run.returncode in (-signal.SIGINT, 130) and run.stderr == "stopped\n"
+
+
 def test_without_micropython_it_goes_on_loudly(short, tmp_path):
     """A bare interpreter, with neither the binary beside it nor on PATH."""
     real = Path(sys.executable).resolve()

@@ -10,6 +10,9 @@ sensors than cells that is not covered (docs/safety.md), and no gate ends it.
 
 from __future__ import annotations
 
+import solidbms.stop  # noqa: F401 - first: for Ctrl-C meanwhile
+
+# isort: split
 import argparse
 import json
 from dataclasses import dataclass, field
@@ -257,9 +260,15 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"1 or more is valid, not {text!r}")
+    return int(text)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=500)
+    parser.add_argument("--examples", type=_count, default=500)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
