@@ -205,11 +205,13 @@ def compare(dir_a: Path, dir_b: Path, free: bool) -> None:
 def report(directory: Path) -> None:
     """Write DIRECTORY/report.html again from its CSV and JSON files."""
     from solidbms.report import write_report
+    from solidbms.rundir import check_run
 
     for name in ("trace.csv", "events.csv", "summary.json"):
         if not (directory / name).is_file():
             raise BadInput(f"{directory / name}: missing; the directory of a run is valid")
     try:
+        check_run(directory)
         click.echo(str(write_report(directory)))
     except UnicodeDecodeError:
         raise BadInput(f"{directory}: no text; what a run wrote is valid") from None

@@ -158,5 +158,6 @@ def write_report(directory: Path) -> Path:
 </html>
 """
     path = Path(directory) / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    fresh = path.with_suffix(".new")
+    fresh.write_text(page, encoding="utf-8")
+    return fresh.replace(path)

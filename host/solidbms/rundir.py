@@ -16,6 +16,14 @@ from solidbms.svg import Mark, Window
 TEXT_COLUMNS = ("state", "trips", "warns", "notes")
 LANES = {"trip": "trip", "warn": "warn", "note": "note", "fault": "fault", "reset": "fault",
          "feature lost": "fault", "state": "state", "boot": "state", "end": "state"}  # fmt: skip
+NEEDED = {"scenario": str, "verdict": str, "expected": list, "soc": dict, "trips": list,
+          "limits": dict}  # fmt: skip
+WORDS = {str: "a text", list: "a list", dict: "an object"}
+COLUMNS = {
+    "events.csv": ("t_ms", "event", "detail"),
+    "trace.csv": ("t_s", "state", "soc_pct", "soc_bound_pct", "pack_v", "current_a", "cell_min_v",
+                  "cell_max_v", "temp_min_c", "temp_max_c"),
+}  # fmt: skip
 MISSING = "&ndash;"
 
 
@@ -90,6 +98,22 @@ def read_run(directory: Path) -> Run:
     for name in cols.keys() - {"t_s", "chg_on", "dsg_on"}:
         cols[name][booting] = np.nan  # zeros: nothing was read yet
     return Run(summary, events, _derived(cols), state)
+
+
+def check_run(directory: Path) -> None:
+    """ValueError, in one line, where DIR lacks what every run leaves: `read_run` does without."""
+    summary = read_run(directory).summary
+    for key, kind in NEEDED.items():
+        if not isinstance(summary.get(key), kind):
+            word = WORDS[kind]
+            raise ValueError(f"{directory / 'summary.json'}: {key}: {word}, as `run` wrote it, is "
+                             "valid")  # fmt: skip
+    for name, columns in COLUMNS.items():
+        with (directory / name).open(newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file), [])
+        if lacking := [column for column in columns if column not in header]:
+            raise ValueError(f"{directory / name}: no column {', '.join(lacking)}; the header "
+                             "that `run` wrote is valid")  # fmt: skip
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

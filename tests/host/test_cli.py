@@ -259,6 +259,25 @@ def test_report_of_damaged_files(done, name):
     assert solidbms("report", done).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("summary.json", None, "{}", "scenario: a text, as `run` wrote it, is valid"),
+        ("summary.json", '"limits": {', '"limits": 3, "x": {', "limits: an object, as `run`"),
+        ("trace.csv", None, "", "no column t_s, state, soc_pct, "),
+        ("trace.csv", "soc_pct", "soc", "no column soc_pct; the header that `run` wrote is"),
+        ("trace.csv", "\n0,", "\nnought,", "row 1, t_s: 'nought' is not a number"),
+        ("events.csv", None, "", "no column t_ms, event, detail; the header"),
+    ],
+)
+def test_a_report_of_what_no_run_wrote_leaves_the_old_one(name, old, new, says, done):
+    before = (done / "report.html").read_bytes()
+    text = (done / name).read_text()
+    (done / name).write_text(new if old is None else text.replace(old, new, 1))
+    assert f"{name}: {says}" in refused("report", done)
+    assert (done / "report.html").read_bytes() == before
+
+
 def start(*args: object, **more) -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "solidbms", *map(str, args)]
