@@ -319,7 +319,8 @@ def _verdict(summary: dict[str, Any], out: Path) -> None:
     if summary["placeholders"]:
         click.echo(f"  limits of cell {summary['cell']}: {PLACEHOLDERS}")
     if summary["interrupted"]:
+        click.echo("  expectations were not checked")
         click.echo(f"interrupted: what was simulated is kept in {out}")
     click.echo(f"report: {out / 'report.html'}")
-    if summary["verdict"] == "fail":
+    if summary["verdict"] in ("fail", "interrupted"):
         sys.exit(1)

@@ -133,7 +133,7 @@ One row a second: the first tick of it.
 | `simulated_s`, `wall_s`, `ticks`, `hash` | how long, and the last hash |
 | `placeholders` | the limits of the cell's file are placeholders ([identify](identify.md)) |
 | `interrupted` | ended by Ctrl-C; everything up to then is kept |
-| `verdict` | `pass` or `fail`; a replay that went through is `scored` |
+| `verdict` | `pass`, `fail` or `interrupted`; a replay that went through is `scored` |
 | `expected` | list of `what`, `ok`, `got` |
 | `soc` | `rmse_pct`, `max_pct`, `end_pct`, `bound_held`, `bound_held_pct`, `bound_max_pct`, |
 | | `bound_end_pct`, `scored_from_s`: estimate against truth once a second, from its start |

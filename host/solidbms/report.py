@@ -75,8 +75,12 @@ def _expected(run: Run) -> str:
         f"<td>{text(e.get('what'))}</td><td>{text(e.get('got'))}</td></tr>"
         for e in dicts(run.summary.get("expected"))
     ]
-    table = _table(("", "expected", "got"), rows)
-    return table if rows else '<p class="none">The scenario expects nothing.</p>'
+    if rows:
+        return _table(("", "expected", "got"), rows)
+    none = "The scenario expects nothing."
+    if run.summary.get("interrupted"):
+        none = "Interrupted: expectations were not checked."
+    return f'<p class="none">{none}</p>'
 
 
 def _event_table(run: Run) -> str:

@@ -230,7 +230,8 @@ def _conclude(
     if died:
         expected.append(died)
     ticks = len(record.words)
-    ok = not interrupted and ticks > 0 and all(line["ok"] for line in expected)
+    ok = ticks > 0 and all(line["ok"] for line in expected)
+    verdict = "interrupted" if interrupted else VERDICTS[job.kind] if ok else "fail"
     summary = {
         "scenario": job.name,
         "kind": job.kind,
@@ -244,7 +245,7 @@ def _conclude(
         "ticks": ticks,
         "hash": f"{int(record['hash'][-1]):08x}" if ticks else "",
         "interrupted": interrupted,
-        "verdict": VERDICTS[job.kind] if ok else "fail",
+        "verdict": verdict,
         "expected": expected,
         "soc": outcome.soc_score(),
         "soc_later": outcome.soc_score(job.score_skip_s) if job.score_skip_s else {},

@@ -322,7 +322,10 @@ def test_ctrl_c_keeps_what_was_simulated(target, tmp_path):
     assert f"interrupted: what was simulated is kept in {out}" in text
     assert {path.name for path in out.iterdir()} >= OUTPUTS
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["interrupted"] and summary["verdict"] == "fail"
+    assert summary["interrupted"] and summary["verdict"] == "interrupted"
+    assert "INTERRUPTED, " in text and "FAIL" not in text
+    page = (out / "report.html").read_text()
+    assert "Interrupted: expectations were not checked." in page and "expects nothing" not in page
     ticks = len(read(out).words)
     assert ticks == summary["ticks"] > 100
     rows = list(csv.DictReader((out / "trace.csv").open()))
