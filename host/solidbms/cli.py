@@ -229,13 +229,21 @@ def monitor(place: str | None) -> None:
 
     Without PLACE: the only board on USB. Leaving it changes nothing on the pack.
     """
-    from solidbms.monitor import Monitor
+    from solidbms.link.places import LinkError, open_wire
 
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("monitor: a terminal is valid, not a pipe or a file")
     if place is None:
         from solidbms.image import find_board
         from solidbms.mpboard import Finder
 
         place = Finder(find_board("pico")[0], None, None)()
+    try:
+        open_wire(place).close()
+    except LinkError as error:
+        raise BadInput(str(error)) from None
+    from solidbms.monitor import Monitor
+
     Monitor(place).run()
 
 

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -94,6 +95,7 @@ def test_placeholders_in_a_cell_are_told(short, tmp_path):
         (["flash", "--pack", "nope"], r"nope\.toml: no such file"),
         (["flash"], "no board with USB id 2E8A:0005: plug it in"),
         (["run", "drive_day", "--seed", "-1"], "--seed"),
+        (["monitor", "sim:robot_warned"], "monitor: a terminal is valid, not a pipe or a file"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["explain", "nope"], r"nope\.toml: no such file; there are: bench_1s"),
         (["explain", "."], "no such file"),
@@ -293,6 +295,26 @@ def start(*args: object, **more) -> subprocess.Popen[str]:
         ),
         **more,
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("no_such", "no_such: No such file or directory; valid here: "),
+        (".", ".: no simulation runs there; `solidbms run SCENARIO --link` starts one"),
+        ("sim:nope", "nope.toml: no such file; there are: "),
+    ],
+)
+def test_the_monitor_of_what_is_no_pack_is_one_line(place, says, tmp_path):
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run(
+        [sys.executable, "-m", "solidbms", "monitor", place], stdin=theirs, stdout=theirs,
+        stderr=subprocess.PIPE, text=True, env=env, cwd=tmp_path, timeout=60,
+    )  # fmt: skip
+    os.close(ours)
+    os.close(theirs)
+    assert run.returncode == 2 and says in run.stderr and run.stderr.count("\n") == 1
 
 
 def processes_with(text: str) -> list[str]:

@@ -175,4 +175,6 @@ def test_current_grows_from_the_middle_and_marks_the_limits():
 
 
 def test_numbers_that_are_none_are_dashes():
+    assert gauges.between(math.nan, math.nan, 1, "A") == "-"
+    assert gauges.between(-17.0, 3.8, 1, "A") == "-17.0 .. +3.8 A"
     assert gauges.number(math.nan, 1, "V") == "- V" and gauges.number(1.25, 2, "V") == "1.25 V"

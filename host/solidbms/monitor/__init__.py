@@ -147,7 +147,7 @@ class Monitor(App[None]):
                  gauges.charge(battery.soc, battery.bound, width), f"+-{bound}"),
             line("current", number(battery.current_a, 2, "A"),
                  gauges.current(battery.current_a, discharge_a, charge_a, most_a, width),
-                 f"-{discharge_a:.1f} .. +{charge_a:.1f} A"),
+                 gauges.between(-discharge_a, charge_a, 1, "A")),
             line("temperature", number(battery.temp_c, 1, "degC"),
                  gauges.level(battery.temp_c, low_c, high_c, width),
                  f"{low_c:.0f} .. {high_c:.0f} degC"),

@@ -27,6 +27,12 @@ def number(value: float, digits: int, unit: str) -> str:
     return f"{value:.{digits}f} {unit}" if math.isfinite(value) else f"- {unit}"
 
 
+def between(low: float, high: float, digits: int, unit: str) -> str:
+    """Return two limits with their signs, a dash for none."""
+    known = math.isfinite(low) and math.isfinite(high)
+    return f"{low:+.{digits}f} .. {high:+.{digits}f} {unit}" if known else "-"
+
+
 def line(name: str, value: str, drawn: Text, note: str = "") -> Text:
     """Return a gauge: name, value, bar, note."""
     text = Text().append(f"{name:<{_PLACE}}", style="bold").append(f"{value:>{_PLACE}}  ")
