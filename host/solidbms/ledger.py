@@ -11,8 +11,8 @@ from solidbms.schema import PackFile
 @dataclass(frozen=True)
 class Part:
     """A protection part: its key in `[parts]`; what stands in for it and what remains when it is
-    missing; the rules that stand in; and, for one that only holds on a condition, what to say when
-    it is there."""
+    missing; the rules that stand in; for one that only holds on a condition, what to say when it
+    is there; and the part without which nothing stands in."""
 
     key: str
     name: str
@@ -20,6 +20,7 @@ class Part:
     cost: str
     rules: tuple[str, ...] = ()
     rests_on: str = ""
+    by: str = ""
 
 
 PARTS = (
@@ -29,11 +30,11 @@ PARTS = (
     Part("commanded_fuse", "fuse that firmware can blow",
          "the charger-inhibit line, where there is one",
          "a welded charge FET is not cut off inside the pack",
-         ("chg_welded",)),
+         ("chg_welded",), by="charger_inhibit"),
     Part("charger_inhibit", "charger-inhibit line",
          "the fuse that firmware can blow, where there is one",
          "a charger's current through a welded charge FET goes on until the charger ends it",
-         ("chg_welded", "chg_burn")),
+         ("chg_welded", "chg_burn"), by="commanded_fuse"),
     Part("second_protector", "secondary protector",
          "rules on one measurement, held against stack voltage and current",
          "one measurement, one processor",
@@ -77,18 +78,27 @@ BENCH = (
 
 def missing(file: PackFile) -> list[Part]:
     """Return the parts that this pack lacks."""
-    return [part for part in PARTS if not getattr(file.parts, part.key)]
+    return [part for part in PARTS if not _has(file, part)]
 
 
-def stand_ins(part: Part, present: Container[str]) -> str:
+def _has(file: PackFile, part: Part) -> bool:
+    if part.key == "thermistor_per_cell" and file.cells_in_series == 1:
+        return True  # no pack is without a thermistor
+    return getattr(file.parts, part.key)
+
+
+def stand_ins(part: Part, file: PackFile, present: Container[str]) -> str:
     """Return what stands in for a missing part, with those of its rules that the pack has."""
     names = [name for name in part.rules if name in present]
+    alone = part.key == "ideal_diode" and not names  # no sensor at the FETs
+    if alone or (part.by and not getattr(file.parts, part.by)):
+        return "nothing"
     return f"{part.stands_in} ({', '.join(names)})" if names else part.stands_in
 
 
 def having(file: PackFile) -> list[Part]:
     """Return the parts that this pack has."""
-    return [part for part in PARTS if getattr(file.parts, part.key)]
+    return [part for part in PARTS if _has(file, part)]
 
 
 def errors(file: PackFile) -> list[str]:

@@ -33,6 +33,16 @@ def test_bench_pack():
     assert "cell_ov: limit 4.2, first reading past it 4.2002 V" in text
 
 
+def test_what_stands_in_is_there():
+    bench, robot = explain("bench_1s")[0], explain("robot_14s")[0]
+    assert "  has thermistor on every cell\n" in bench and "thermistors between cells" not in bench
+    for part in ("fuse that firmware can blow", "charger-inhibit line",
+                 "diode that bypasses an open charge FET"):  # fmt: skip
+        assert f"  lacks {part}: stands in: nothing; remains: " in bench
+    assert "  lacks thermistor on every cell: stands in: thermistors between cells, " in robot
+    assert "lacks fuse that firmware can blow: stands in: the charger-inhibit line" in robot
+
+
 def test_placeholders_in_a_cell_are_told(tmp_path):
     cell = (BOARDS / "cells" / "lg_hg2.toml").read_text().replace(
         "[limits]\n", "[limits]\nplaceholders = true\n"
