@@ -56,7 +56,8 @@ def ledger_lines(file: PackFile, cell: CellFile, pack_rules: list[Rule]) -> list
     lines = [f"has {part.name}" + (f", which rests on {part.rests_on}" if part.rests_on else "")
              for part in ledger.having(file)]  # fmt: skip
     lines += [
-        f"lacks {part.name}: stands in: {ledger.stand_ins(part, file, present)}; remains: {part.cost}"
+        f"lacks {part.name}: stands in: {ledger.stand_ins(part, file, present)}; "
+        f"remains: {part.cost}"
         for part in ledger.missing(file)
     ]
     lines += [
