@@ -22,7 +22,7 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 endif
 
 ifdef UF2
-export SOLIDBMS_UF2 = $(abspath $(UF2))
+export SOLIDBMS_UF2 = $(UF2)
 endif
 
 .PHONY: help run test check flash emu mutants bench bench-soc campaign adversary setup lock clean
@@ -32,7 +32,8 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.run  ## drive SCENARIO (robot_shift) on TARGET (unix); results in build/SCENARIO
-	$(BIN)/solidbms run $(SCENARIO) $(if $(TARGET),--target $(TARGET)) $(if $(OUT),--out $(OUT))
+	$(BIN)/solidbms run "$(SCENARIO)" $(if $(TARGET),--target "$(TARGET)") \
+		$(if $(OUT),--out "$(OUT)")
 
 test: .venv/.dev  ## the whole suite
 	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
@@ -45,13 +46,13 @@ check: .venv/.dev  ## lint, types, and every firmware file through the cross-com
 	$(BIN)/python tests/check_mpy.py
 
 flash: .venv/.run  ## firmware and PACK (demo) onto the BOARD (pico) on USB
-	$(BIN)/solidbms flash --board $(BOARD) --pack $(PACK) $(if $(PORT),--port $(PORT)) \
-		$(if $(SERIAL),--serial $(SERIAL))
+	$(BIN)/solidbms flash --board "$(BOARD)" --pack "$(PACK)" $(if $(PORT),--port "$(PORT)") \
+		$(if $(SERIAL),--serial "$(SERIAL)")
 
 emu: .venv/.run  ## a SCENARIO (drive_minute) on an emulated Pico that runs the image UF2
 ifdef UF2
-	$(BIN)/solidbms run $(if $(filter file,$(origin SCENARIO)),drive_minute,$(SCENARIO)) \
-		--target emu $(if $(OUT),--out $(OUT))
+	$(BIN)/solidbms run "$(if $(filter file,$(origin SCENARIO)),drive_minute,$(SCENARIO))" \
+		--target emu $(if $(OUT),--out "$(OUT)")
 else
 	@echo "emu: 1 skipped: no image. UF2=path names one; MicroPython for the Pico is to be had at"
 	@echo "https://micropython.org/download/RPI_PICO/ (RPI_PICO-*.uf2, 1.26 or later)"
@@ -64,7 +65,7 @@ bench: .venv/.dev  ## what a tick costs: on this machine and, given UF2, on an e
 	PYTHONPATH=tests $(BIN)/python -m bench
 
 bench-soc: .venv/.dev  ## score SoC on measured cells in DATA, beside other schemes
-	PYTHONPATH=tests $(BIN)/python -m bench.soc $(DATA) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench.soc $(if $(DATA),"$(DATA)") $(ARGS)
 
 campaign: .venv/.run  ## try every single fault on robot_14s; writes docs/safety.md
 	-$(BIN)/solidbms campaign robot_14s

@@ -52,9 +52,17 @@ UF2 = click.option(
     "--uf2", type=click.Path(path_type=Path), envvar=IMAGE,
     help=f"MicroPython image for target emu; or name it in {IMAGE}.",
 )
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path), help="Directory for the results."
-)
+class _Place(click.Path):
+    """A path to write to: an empty one would be the directory that one happens to be in."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "":
+            self.fail("a path is valid, not ''", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path)
+OUT = click.option("--out", type=PLACE, help="Directory for the results.")
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Of noise faults.")
 
 
@@ -100,7 +108,7 @@ def run(
 @SEED
 @TARGET
 @UF2
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=PLACE, required=True)
 def replay(
     file: Path, target: str | None, uf2: Path | None, out: Path, **options: Any
 ) -> None:
@@ -117,7 +125,7 @@ def replay(
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", required=True, metavar="CELL", help="Name of the cell, for packs to use.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="CELL.toml")
+@click.option("--out", type=PLACE, required=True, metavar="CELL.toml")
 @click.option("--temp-c", type=float, help="Temperature of the files that have no column of it.")
 @click.option("--discharge-positive", is_flag=True, help="Where a file does not show by itself.")
 @click.option("--columns", help="Names in the files: t_s=Time,i_A=Current,v_V=Voltage,...")
@@ -149,7 +157,7 @@ def explain(pack: str) -> None:
 
 @main.command()
 @click.argument("pack")
-@click.option("--out", type=click.Path(path_type=Path), help="Directory for campaign.json.")
+@click.option("--out", type=PLACE, help="Directory for campaign.json.")
 @click.option("--quick", is_flag=True, help="One condition and seed a fault, one short shift.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count(), help="Processes.")
 def campaign(pack: str, out: Path | None, quick: bool, jobs: int) -> None:

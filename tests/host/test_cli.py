@@ -95,6 +95,8 @@ def test_placeholders_in_a_cell_are_told(short, tmp_path):
         (["flash", "--pack", "nope"], r"nope\.toml: no such file"),
         (["flash"], "no board with USB id 2E8A:0005: plug it in"),
         (["run", "drive_day", "--seed", "-1"], "--seed"),
+        (["run", "drive_day", "--out", ""], "'--out': a path is valid, not ''"),
+        (["campaign", "bench_1s", "--out", ""], "'--out': a path is valid, not ''"),
         (["monitor", "sim:robot_warned"], "monitor: a terminal is valid, not a pipe or a file"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["explain", "nope"], r"nope\.toml: no such file; there are: bench_1s"),
