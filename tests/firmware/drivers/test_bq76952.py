@@ -1,5 +1,6 @@
 """The driver against the register-level model, over a bus that can fail at any transaction."""
 
+import itertools
 import math
 import struct
 from errno import EIO, ETIMEDOUT
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from solidbms.fronts import bq76952_memory as memory
 from solidbms.plant.chips import bq76952_map as m
 from solidbms.plant.chips.bq76952 import Bq76952 as Chip
+from solidbms.plant.chips.bq76952_scan import CC1_US, SLOT_US
 
 CELLS = 14
 SHUNT_OHM = 0.0005
@@ -181,6 +183,23 @@ class Rig:
                 return False
             at += 2 + count
         return True
+
+
+def until(rig, done, ms: float = TICK_MS):
+    """Tick until it is done; return the last flags."""
+    flags = 0
+    for _ in range(ROUND * 24):
+        if done():
+            return flags
+        flags = rig.tick(ms)
+    raise AssertionError("it is never done")
+
+
+def reset(rig):
+    """Reset the chip, and tick until the driver has it ready again."""
+    rig.chip.power_on_reset()
+    until(rig, lambda: not rig.driver.ready)
+    until(rig, lambda: rig.driver.ready)
 
 
 # Boot.
@@ -378,6 +397,205 @@ def test_a_reading_is_no_older_than_it_says(phase_ms):
     assert rig.temps()[0] > 49_000 and rig.temps()[4] > 59_000
 
 
+def test_the_ages_are_those_of_the_schedule():
+    rig = Rig().boot()
+    scan_ms = rig.chip.scan.slots * SLOT_US * 1.05 / 1000
+    assert math.ceil(2 * scan_ms) == driver.AGE_CELL_MS
+    assert math.ceil(6 * scan_ms) == driver.AGE_FULL_MS
+    assert math.ceil(2 * 3 * 1.05) == driver.AGE_CURRENT_MS
+    assert driver.CHARGE_MS * 1000 == CC1_US
+
+
+@pytest.mark.parametrize("code", [-0x8000, -1, 0, 0x7FFF])
+def test_the_whole_range_of_a_word(code):
+    rig = Rig().boot()
+    levels = Levels(rig)
+    levels.level = code - 7
+    rig.chip.frozen.add("current")
+    struct.pack_into("<h", rig.chip.ram, m.CC2, code)
+    levels.scan()
+    rig.tick()
+    assert set(rig.cell_uv()) == {code * 1000}
+    assert rig.frame.v[F.CURRENT_UA] == code * 10_000
+
+
+def test_a_unit_of_current_that_is_no_whole_number():
+    pack = make_pack()
+    pack.ua_num, pack.ua_den = 10_000, 3
+    rig = Rig(pack).boot()
+    rig.amp = -0.01
+    rig.tick()
+    assert rig.frame.v[F.CURRENT_UA] == -3334
+
+
+@pytest.mark.parametrize(
+    ("code", "sound"), [(2280, False), (2281, True), (4231, True), (4232, False)]
+)
+def test_a_sensor_is_believed_from_minus_45_to_150_degc(code, sound):
+    rig = Rig().boot()
+    levels = Levels(rig)
+    levels.scans = 2  # the next is a full one
+    struct.pack_into("<10H", rig.chip.ram, m.INT_TEMP, *[code] * 10)
+    levels.scan()
+    flags = rig.tick()
+    assert flags & TEMPS == TEMPS * sound
+    assert flags & READINGS == READINGS
+    assert set(rig.temps()) == {code * 100 - 273_150}
+
+
+def with_pins(**pins):
+    """A pack whose pins are configured otherwise."""
+    pack = make_pack()
+    table = pack.chip_memory
+    at = 0
+    while table[at] != m.ADDRESS["CFETOFF Pin Config"]:
+        at += 2 + table[at + 1]
+    for name in m.PINS[3:]:
+        table[at + 2 + m.PINS.index(name)] = pins.get(name, 0)
+    pack.temps = sum(kind & 0x0F == 0x07 for kind in pins.values())
+    return pack
+
+
+def test_the_last_pin_can_be_a_sensor_of_cells():
+    rig = Rig(with_pins(TS1=0x07, DDSG=0x07))
+    rig.ohm = (ohm(20), 0, 0, 0, 0, ohm(50))
+    flags = rig.run(30)
+    assert flags & TEMPS == F.TEMP_OK * 3 | F.BOARD_TEMP_OK
+    v = rig.frame.v
+    assert [round(x, -3) for x in v[rig.frame.temp0 :]] == [20_000, 50_000]
+
+
+def test_of_two_sensors_of_the_fets_the_first_counts():
+    rig = Rig(with_pins(TS1=0x07, DCHG=0x0F, DDSG=0x0F))
+    rig.ohm = (ohm(20), 0, 0, 0, ohm(60), ohm(50))
+    rig.run(30)
+    assert [round(x, -3) for x in rig.temps()] == [20_000, 60_000, 30_000]
+
+
+def test_the_last_pin_can_be_the_sensor_of_the_fets():
+    rig = Rig(with_pins(TS1=0x07, DDSG=0x0F))
+    rig.ohm = (ohm(20), 0, 0, 0, 0, ohm(50))
+    assert rig.run(30) & TEMPS == F.TEMP_OK | F.FET_TEMP_OK | F.BOARD_TEMP_OK
+    assert [round(x, -3) for x in rig.temps()] == [20_000, 50_000, 30_000]
+
+
+# The round of ticks.
+
+
+def per_tick(rig, ticks):
+    """Return the registers read and the subcommands said, tick by tick."""
+    reads, said = [], []
+    for _ in range(ticks):
+        rig.bus.reads.clear()
+        rig.bus.writes.clear()
+        rig.tick()
+        reads.append(list(rig.bus.reads))
+        said.append([
+            data[0] | data[2] << 8 for register, data in rig.bus.writes
+            if register == m.SUBCOMMAND
+        ])  # fmt: skip
+    return reads, said
+
+
+def settled(turn=3):
+    """Return a rig after this turn of a round; after the last, the next tick fetches."""
+    rig = Rig().boot()
+    until(rig, lambda: rig.driver._turn == turn)
+    return rig
+
+
+def test_every_tick_of_a_round_has_its_part():
+    rig = settled()
+    reads, said = per_tick(rig, 6 * ROUND)
+    runs = []
+    for k in range(0, 6 * ROUND, ROUND):
+        fetch, look, compare, ask = said[k : k + ROUND]
+        assert (fetch, compare, ask) == ([], [], [m.DASTATUS6])
+        runs += look
+        fetched = [(m.SUBCOMMAND, 2 * 14) in tick for tick in reads[k : k + ROUND]]
+        assert fetched == [True, False, False, False]
+        compared = [m.BUFFER in dict(tick) for tick in reads[k : k + ROUND]]
+        assert compared == [False, False, True, False]
+    assert len(set(runs)) == 6
+
+
+def test_only_what_is_needed_is_read():
+    rig = settled()
+    seen = {pair for tick in per_tick(rig, 4 * ROUND)[0] for pair in tick}
+    assert {pair for pair in seen if pair[0] != m.BUFFER} == {
+        (m.CONTROL_STATUS, 2 * 8), (m.BATTERY_STATUS, 2 * 2), (m.CELL_1, 2 * 40), (m.CC2, 2 * 2),
+        (m.SUBCOMMAND, 2 * 2), (m.SUBCOMMAND, 2 * 14), (m.ALARM_STATUS, 2 * 2),
+        (m.INT_TEMP, 2 * 20), (m.FET_STATUS, 2),
+    }  # fmt: skip
+
+
+def test_without_an_alarm_no_faults_are_read():
+    rig = settled()
+    Levels(rig)
+    rig.tick()
+    reads, _ = per_tick(rig, ROUND)
+    assert all(m.CONTROL_STATUS not in dict(tick) for tick in reads)
+
+
+@pytest.mark.parametrize("tick", [1, 3])
+def test_what_was_not_asked_for_is_not_fetched(tick):
+    rig = settled()
+    rig.run(tick)
+    rig.bus.before = {rig.bus.count: raiser(EIO)}
+    rig.tick()
+    reads, _ = per_tick(rig, 1)
+    assert m.SUBCOMMAND not in dict(reads[0]) and m.BUFFER not in dict(reads[0])
+
+
+def test_a_run_asked_for_in_an_earlier_life_is_not_compared():
+    rig = settled(turn=0)
+    reset(rig)
+    rig.tick()
+    rig.bus.before = {rig.bus.count: raiser(EIO)}
+    rig.tick()
+    reads, _ = per_tick(rig, 1)
+    assert m.SUBCOMMAND not in dict(reads[0]) and m.BUFFER not in dict(reads[0])
+
+
+@pytest.mark.parametrize("bit", sorted({1 << k for k in range(16)} - {m.ADSCAN, m.FULLSCAN}))
+def test_another_alarm_is_no_scan(bit):
+    rig = settled()
+    levels = Levels(rig, full=False)
+    rig.tick()
+    rig.chip.alarm |= bit
+    rig.chip.show()
+    reads, _ = per_tick(rig, 1)
+    assert m.CELL_1 not in dict(reads[0]) and m.INT_TEMP not in dict(reads[0])
+    rig.chip.alarm |= bit
+    levels.scan()
+    reads, _ = per_tick(rig, 1)
+    assert m.CELL_1 in dict(reads[0]) and m.INT_TEMP not in dict(reads[0])
+
+
+def test_load_detection_is_told_until_it_shows_and_only_then():
+    rig = settled()
+    detect = {m.LOAD_DETECT_ON, m.LOAD_DETECT_OFF}
+    _, said = per_tick(rig, 8 * ROUND)
+    assert not detect & {n for tick in said for n in tick}
+    rig.gates, rig.ld_v = False, 0.3
+    rig.run(6 * ROUND)
+    assert rig.chip.load_pullup
+    _, said = per_tick(rig, 8 * ROUND)
+    assert not detect & {n for tick in said for n in tick}
+    rig.gates, rig.ld_v = True, sum(rig.cells_v)
+    _, said = per_tick(rig, 8 * ROUND)
+    assert detect & {n for tick in said for n in tick} == {m.LOAD_DETECT_OFF}
+
+
+def test_one_command_a_tick():
+    rig = settled(turn=1)
+    rig.gates, rig.ld_v = False, 0.3
+    rig.driver.balance(3)
+    _, said = per_tick(rig, 3 * ROUND)
+    assert max(map(len, said)) == 1
+    assert {m.CB_ACTIVE_CELLS, m.LOAD_DETECT_ON} <= {n for tick in said for n in tick}
+
+
 # Whole sets only.
 
 
@@ -485,6 +703,57 @@ def test_a_set_of_a_lost_tick_does_not_vouch_for_a_torn_one():
     assert len(set(rig.cell_uv())) == 1
 
 
+def test_a_set_torn_twice_is_left_for_the_next_tick():
+    rig = Rig().boot()
+    rig.tick()
+    levels = Levels(rig)
+    last = rig.cell_uv()
+    read = rig.bus.readfrom_mem_into
+
+    def torn(address, register, buffer):
+        if register == m.CELL_1:
+            levels.scan()
+        read(address, register, buffer)
+
+    rig.bus.readfrom_mem_into = torn
+    levels.scan()
+    rig.bus.reads.clear()
+    rig.tick()
+    assert [register for register, _ in rig.bus.reads].count(m.CELL_1) == 2
+    assert rig.cell_uv() == last
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_temperatures_that_broke_off_are_not_shown(earlier):
+    rig = Rig().boot()
+    levels = Levels(rig)
+    last = rig.temps()
+    read = rig.bus.readfrom_mem_into
+
+    def broken(at):
+        def act(address, register, buffer):
+            read(address, register, buffer)
+            if register == at:
+                buffer[:] = bytes([0x0C]) * len(buffer)
+                raise OSError(EIO)
+
+        return act
+
+    if earlier:  # temperatures that no Frame had, as the tick failed later
+        levels.scans = 2
+        levels.scan()
+        rig.bus.readfrom_mem_into = broken(m.BATTERY_STATUS)
+        rig.tick()
+    levels.scans = 2
+    levels.scan()
+    rig.bus.readfrom_mem_into = broken(m.INT_TEMP)
+    assert not rig.tick() & READINGS
+    rig.bus.readfrom_mem_into = read
+    levels.scan()
+    assert rig.tick() & (READINGS | TEMPS) == READINGS | TEMPS
+    assert rig.temps() == last
+
+
 def test_without_full_scans_temperatures_end_and_cells_go_on():
     rig = Rig().boot()
     levels = Levels(rig, full=False)
@@ -508,6 +777,17 @@ def test_readings_wait_for_the_first_full_scan():
     levels.full, levels.scans = True, 2
     levels.scan()
     assert rig.tick() & READINGS == READINGS
+
+
+def test_readings_of_another_life_of_the_chip_do_not_count():
+    rig = Rig().boot()
+    rig.chip.power_on_reset()
+    rig.tick()
+    levels = Levels(rig, full=False)
+    until(rig, lambda: rig.driver.ready, 5)
+    for _ in range(4):
+        levels.scan()
+        assert not rig.tick(5) & (READINGS | TEMPS)
 
 
 def test_between_scans_the_last_set_stands():
@@ -669,6 +949,74 @@ def test_charge_that_the_chip_does_not_tell_is_owed():
     assert rig.moved / 1e6 == pytest.approx(-20 * 0.05 * 4 * ROUND, rel=0.01)
 
 
+def test_charge_is_told_while_the_chip_gives_an_answer_in_eight_ticks():
+    rig = settled(turn=0)
+    told = []
+    for _ in range(3 * ROUND):
+        rig.chip._begin(m.DEVICE_NUMBER, False)
+        told.append(bool(rig.tick() & F.CHARGE_OK))
+    assert told == [True] * 8 + [False] * 4
+
+
+@pytest.mark.parametrize(("lost", "told"), [(7, True), (8, False)])
+def test_charge_grows_old_in_lost_ticks_too(lost, told):
+    rig = settled(turn=0)
+    rig.bus.before = dict.fromkeys(range(rig.bus.count, rig.bus.count + lost), raiser(EIO))
+    rig.run(lost)
+    assert bool(rig.tick() & F.CHARGE_OK) == told
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_charge_is_owed_whole_whatever_its_sum(sign):
+    rig = settled()
+    count = Count(rig)
+    for _ in range(5):  # each as much as one answer can tell
+        rig.chip.scan.passed += sign * 0x7FFFFFF << memory.CHARGE_SHIFT
+        rig.run(ROUND)
+    assert rig.run(ROUND) & F.CHARGE_OWED
+    assert sign * rig.driver._owed > 500_000_000
+    assert count.left() == rig.driver._owed * rig.pack.charge_num + rig.driver._rest
+
+
+def test_nothing_is_owed_or_moved_after_boot():
+    rig = Rig()
+    rig.pack_v = rig.ld_v = sum(rig.cells_v)
+    times = []
+    for _ in range(40):
+        flags = rig.tick()
+        assert not flags & F.CHARGE_OWED
+        if flags & F.FE_TIME_OK:
+            times.append(rig.frame.v[F.FE_TIME_MS])
+    assert rig.moved == 0
+    assert times[0] == 0 and {t % 1000 for t in times} == {0}
+
+
+@pytest.mark.parametrize("tick", range(ROUND))
+def test_charge_and_time_of_another_life_end_with_it(tick):
+    rig = settled()
+    rig.run(tick)
+    rig.chip.scan.seconds += 50
+    rig.chip.scan.passed -= 0x3FFFFFF << memory.CHARGE_SHIFT
+    rig.run(2 * ROUND)
+    assert rig.driver._owed and rig.frame.v[F.FE_TIME_MS] >= 50_000
+    reset(rig)
+    rig.moved = 0
+    assert rig.tick() & (F.CHARGE_OK | F.FE_TIME_OK) == F.CHARGE_OK | F.FE_TIME_OK  # at once
+    assert rig.frame.v[F.FE_TIME_MS] == 0
+    assert not rig.run(20) & F.CHARGE_OWED
+    assert rig.moved == 0
+
+
+@pytest.mark.parametrize("seconds", [1000, 50_001])
+def test_the_chips_own_clock_over_a_long_outage(seconds):
+    rig = settled()
+    rig.tick()
+    began = rig.frame.v[F.FE_TIME_MS]
+    rig.chip.scan.seconds += seconds
+    rig.run(2 * ROUND)
+    assert 0 <= rig.frame.v[F.FE_TIME_MS] - began - seconds * 1000 <= 1000
+
+
 def test_the_chips_own_clock():
     rig = Rig().boot()
     began, at = rig.frame.v[F.FE_TIME_MS], rig.us
@@ -739,6 +1087,44 @@ def test_faults_of_every_register_have_their_bits():
     assert rig.frame.v[F.FE_ALERTS] == driver.ALERT_PF
 
 
+@pytest.mark.parametrize("crc", [True, False])
+def test_each_fault_has_its_bit_and_two_are_of_short_circuit(crc):
+    rig = Rig(make_pack(crc)).boot()
+    for k in range(24):
+        rig.chip.guard.status = 1 << k
+        rig.chip.alarm |= m.SSA | m.SSBC
+        rig.chip.show()
+        flags = rig.read()
+        assert rig.frame.v[F.FE_ALERTS] == 1 << k
+        assert flags & F.ALERTED
+        assert bool(flags & F.SHORTED) == (1 << k in (m.SCD, m.SCDL))
+
+
+@pytest.mark.parametrize("alarm", [m.SSA, m.SSBC, m.ALARM_PF])
+def test_each_alarm_of_a_fault_is_enough(alarm):
+    rig = settled()
+    Levels(rig)
+    rig.tick()
+    rig.chip.status |= m.PF * (alarm == m.ALARM_PF)
+    rig.chip.alarm |= alarm
+    rig.chip.show()
+    assert rig.read() & F.ALERTED
+    assert rig.frame.v[F.FE_ALERTS] == (1 << 24) * (alarm == m.ALARM_PF)
+    assert not rig.tick() & F.ALERTED or alarm == m.ALARM_PF
+
+
+def test_faults_of_another_life_end_with_it():
+    rig = Rig().boot()
+    rig.chip.guard.status = m.SCD
+    rig.chip.show()
+    assert rig.read() & F.SHORTED
+    reset(rig)
+    Levels(rig)
+    flags = rig.tick()
+    assert flags & F.FETS_OK and not flags & (F.ALERTED | F.SHORTED)
+    assert rig.frame.v[F.FE_ALERTS] == 0
+
+
 def test_an_alert_between_two_ticks_is_not_missed():
     rig = Rig().boot()
     rig.chip.guard.status = m.OCC
@@ -766,6 +1152,37 @@ def test_load_gone_is_what_the_small_current_tells():
     assert not rig.chip.load_pullup
 
 
+@pytest.mark.parametrize(("centivolt", "gone"), [(399, False), (400, True)])
+def test_the_load_is_gone_from_4_v_on(centivolt, gone):
+    assert driver.SEES_LOAD
+    rig = Rig().boot()
+    rig.gates, rig.ld_v = False, centivolt / 100
+    assert bool(rig.run(30) & F.LOAD_GONE) == gone
+
+
+@pytest.mark.parametrize("crc", [True, False])
+@pytest.mark.parametrize("fet", [F.PRE_SHOWN, F.DSG_SHOWN])
+def test_the_load_is_not_gone_while_a_fet_feeds(fet, crc):
+    rig = Rig(make_pack(crc)).boot()
+    rig.gates, rig.ld_v = False, 4.2
+    assert rig.run(30) & F.LOAD_GONE
+    levels = Levels(rig)  # what the last scan showed stays: the pull-up, and 4.2 V
+    rig.gates, rig.ld_v = True, 4.2 if fet == F.PRE_SHOWN else sum(rig.cells_v)
+    flags = 0
+    for _ in range(12):
+        levels.scan()
+        flags = rig.tick()
+    assert flags & (READINGS | F.PRE_SHOWN | F.DSG_SHOWN | F.LOAD_GONE) == READINGS | fet
+
+
+def test_a_chip_that_stops_scanning_does_not_tell_of_the_load():
+    rig = Rig().boot()
+    rig.gates, rig.ld_v = False, 4.2
+    assert rig.run(30) & F.LOAD_GONE
+    Levels(rig)
+    assert not rig.run(8) & (F.LOAD_GONE | READINGS)
+
+
 # Balancing.
 
 
@@ -785,6 +1202,42 @@ def test_balancing_is_told_once_and_again_in_time():
     assert rig.run(1) & ALL == ALL
 
 
+def test_balancing_is_told_again_after_5_s_and_never_of_none():
+    rig = settled()
+    assert rig.chip.bleeding == 0
+    _, said = per_tick(rig, 150)
+    assert [m.CB_ACTIVE_CELLS] not in said
+    rig.driver.balance(4)
+    _, said = per_tick(rig, 210)
+    told = [k for k, tick in enumerate(said) if m.CB_ACTIVE_CELLS in tick]
+    assert [(b - a) * TICK_MS for a, b in itertools.pairwise(told)] == [5000, 5000]
+
+
+def test_balancing_does_not_hang_on_what_the_pack_writes():
+    pack, at = make_pack(), 0
+    while at < len(pack.chip_memory):
+        end = at + 2 + pack.chip_memory[at + 1]
+        if end == at + 4:  # with its address as long as the command
+            del pack.chip_memory[at:end]
+        else:
+            at = end
+    rig = Rig(pack)
+    rig.run(30)
+    rig.driver.balance(5)
+    rig.run(ROUND + 1)
+    assert rig.chip.bleeding == 5
+
+
+def test_firmware_that_starts_anew_ends_what_bleeds():
+    rig = Rig().boot()
+    rig.driver.balance(1)
+    rig.run(ROUND + 1)
+    assert rig.chip.bleeding
+    rig.driver = Bq76952(rig.bus, rig.pack)
+    rig.run(14)
+    assert rig.driver.ready and rig.chip.bleeding == 0
+
+
 def test_balancing_ends_with_the_firmware():
     rig = Rig().boot()
     rig.driver.balance(1)
@@ -794,14 +1247,15 @@ def test_balancing_ends_with_the_firmware():
     assert rig.chip.bleeding == 0
 
 
-def test_balancing_goes_on_after_a_reset():
+@pytest.mark.parametrize("mask", [1, 2])
+def test_balancing_goes_on_after_a_reset(mask):
     rig = Rig().boot()
-    rig.driver.balance(2)
+    rig.driver.balance(mask)
     rig.run(ROUND + 1)
-    assert rig.chip.bleeding == 2
+    assert rig.chip.bleeding == mask
     rig.chip.power_on_reset()
     rig.run(30)
-    assert rig.chip.bleeding == 2
+    assert rig.chip.bleeding == mask
 
 
 def test_charge_is_counted_while_balancing_and_checking():
@@ -1031,6 +1485,49 @@ def test_a_chip_whose_configuration_cannot_be_seen_for_long_is_not_believed():
     assert not all(f & F.CHIP_OK for f in flags)
     assert rig.driver.resets == 1
     assert rig.run(40) & ALL == ALL
+
+
+def mute(rig, ticks):
+    """Let the chip be busy with something else, so that it never answers what it is asked."""
+    flags = []
+    for _ in range(ticks):
+        rig.chip._begin(m.DEVICE_NUMBER, False)
+        flags.append(bool(rig.tick() & F.CHIP_OK))
+    return flags
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_eight_rounds_of_silence_are_borne(fresh):
+    rig = Rig()
+    until(rig, lambda: rig.driver.ready)
+    if not fresh:
+        rig.run(4 * ROUND)
+    # In the third tick of a round the answer is looked for.
+    assert mute(rig, 9 * ROUND) == [True] * (8 * ROUND + 2) + [False] * 2
+
+
+def test_silence_counts_only_while_it_lasts():
+    rig = settled()
+    for _ in range(2):
+        assert all(mute(rig, 8 * ROUND))
+        rig.run(ROUND)
+    assert rig.driver.resets == 0
+
+
+def test_the_tick_that_finds_the_chip_changed_tells_nothing():
+    rig = settled()
+    rig.chip.upset(written()[0], 1)
+    assert until(rig, lambda: rig.frame.v[F.FE_RESETS]) == 0
+
+
+def test_after_a_failure_the_identity_is_looked_at_again():
+    rig = Rig()
+    until(rig, lambda: rig.driver.setup.state == 3)
+    rig.bus.before = {rig.bus.count: raiser(EIO)}
+    rig.tick()
+    rig.bus.writes.clear()
+    rig.tick()
+    assert rig.bus.writes[0][0] == m.SUBCOMMAND and rig.bus.writes[0][1][0] == m.DEVICE_NUMBER
 
 
 def test_a_chip_left_in_config_update_is_not_believed():
