@@ -65,4 +65,6 @@ def test_no_lookup_of_a_constant_is_left_from_frame_to_gates():
     for name in ("plausible", "protect", "switch"):
         folded = fold((core / f"{name}.py").read_text())
         body = folded.partition("class ")[2]
-        assert "F." not in body and "R." not in body.replace("R.ROWS", ""), name
+        for made_once in ("R.ROWS", "R.RUN_BACK"):
+            body = body.replace(made_once, "")
+        assert "F." not in body and "R." not in body, name
