@@ -83,8 +83,15 @@ class FloatFilter:
         self.bias = self.u1 = self.u2 = self.age = self.branch = 0.0
         self.scale, self.scale_var = 1.0, 0.15**2
         self.bands = [0.0] * 4  # innovation and drop, after 10 s and after 100 s
+        self.left = self.told_bound = 0.0  # of a reading at rest
+        self.slope = t.ocv(soc)[1]
         self.start_bound = 0.0 if rested else min(2 * sd, 1.0)
         self.bound = min(2 * sd, 1.0)
+
+    def told(self, off: float) -> None:
+        """SoC was read off a rested cell just now and may be off by this much."""
+        self.left, self.told_bound = 1.0, min(off, 1.0)
+        self.bound = max(self.bound, self.told_bound)
 
     def step(
         self, soc: float, dt: float, charge_as: float, volts: float, amps: float, temp_c: float
@@ -106,6 +113,8 @@ class FloatFilter:
             turned = min(abs(charge_as) * 30 / self.full_as, 1.0)
             self.branch += ((1.0 if mean_a > 0 else -1.0) - self.branch) * turned
         self.age = min(self.age + dt, 6000.0)
+        moved = abs(charge_as) / self.full_as
+        self.left = max(self.left - moved * (max(self.slope, 0.0) / (8 * t.error) + 1), 0.0)
         f = np.array([[1, 0, -dt / self.full_as], [0, keep[1], -r2 * self.scale * (1 - keep[1])],
                       [0, 0, 1.0]])  # fmt: skip
         share = (pack.gain_error_ppm + pack.capacity_error_ppm) / 2e6
@@ -114,7 +123,8 @@ class FloatFilter:
                      (self.offset_a / 5e4) ** 2 * dt])  # fmt: skip
         p = f @ self.p @ f.T + q
         amps -= self.bias
-        ocv, slope = t.ocv(soc)
+        ocv, self.slope = t.ocv(soc)
+        slope = self.slope
         r0_v = r0 * amps * self.scale
         drop += r0_v
         y = volts - ocv - drop - t.half(soc) * self.branch
@@ -122,7 +132,8 @@ class FloatFilter:
         multiple = 3.25 + 4.75 * self.age / 6000
         noise = multiple**2 * (t.residual**2 + (slope * 0.003) ** 2) + (0.55 * r0_v) ** 2
         gate = (0.45 * t.error) ** 2 / max(h[0] ** 2 * p[0, 0], 1e-12)
-        noise = noise * min(1 + gate * gate, 1e6) + 4e-6
+        wide = (1 + gate * gate) / max(1 - self.left, 1e-9) ** 2
+        noise = noise * min(wide, 1e6) + 4e-6
         ph = p @ h
         total = max(max(float(h @ ph), 0.0) + noise, y * y / 9)
         gain = ph / total
@@ -153,5 +164,6 @@ class FloatFilter:
         if self.start_bound and self.age < 2400:
             start = 2 * self.tables.residual / max(slope, 1e-9) * (1 - self.age / 2400)
             square += min(start, self.start_bound) ** 2
-        square *= max(self.square / self.tables.residual**2, 1.0)
-        self.bound = min(math.sqrt(square), 1.0)
+        promised = self.tables.residual**2 + self.left * self.tables.error**2
+        square *= max(self.square / promised, 1.0)
+        self.bound = min(max(math.sqrt(square), self.told_bound * self.left), 1.0)

@@ -5,8 +5,10 @@
     tables promise, at least 1,
 
 start: what a start under load leaves, twice the residual over the slope of OCV, fading within
-40 minutes. kappa tells a cell that its tables fit badly, or a temperature that is wrong. Found on
-the files that the filter was tuned on; what it holds on others stands in docs/soc.md.
+40 minutes. A SoC that was read off a rested cell is off by what two errors of OCV are there, on a
+curve that bends more than the covariance has: at least that, fading as the cell moves away
+(Filter.told). kappa tells a cell that its tables fit badly, or a temperature that is wrong. Found
+on the files that the filter was tuned on; what it holds on others stands in docs/soc.md.
 
 Slack only: squares need more than 31 bits on their way; every word that stays has 31.
 """
@@ -19,12 +21,14 @@ FIELDS = (
     "square_high",  # mean square of the innovation, uV2, in two words of 30 bits
     "square_low",
     "start_ppm",  # a start under load: at most this is still in the bound
+    "told_ppm",  # a start at rest: the bound is at least this
     "sd_ppm",  # standard deviation of SoC
     "bound_ppm",
 )
 _START_PPM = const(2)
-SD_PPM = const(3)
-BOUND_PPM = const(4)
+_TOLD_PPM = const(3)
+SD_PPM = const(4)
+BOUND_PPM = const(5)
 _LOW = const(0x3FFFFFFF)
 
 _FULL = const(1000000)
@@ -47,6 +51,7 @@ class Bound:
         v[SD_PPM] = sd_ppm
         v[BOUND_PPM] = min(2 * sd_ppm, _FULL)
         v[_START_PPM] = 0 if rested else v[BOUND_PPM]
+        v[_TOLD_PPM] = 0
         self._keep(residual_uv * residual_uv)
 
     def doubt(self, ppm):
@@ -59,6 +64,12 @@ class Bound:
         """SoC was found at rest: no start is left in it."""
         self.v[_START_PPM] = 0
 
+    def told(self, ppm):
+        """SoC was read off a rested cell and may be off by this much."""
+        v = self.v
+        v[_TOLD_PPM] = min(ppm, _FULL)
+        v[BOUND_PPM] = max(v[BOUND_PPM], v[_TOLD_PPM])
+
     def see(self, y_uv, dt_ms):
         """Take in an innovation."""
         change = (y_uv * y_uv - self.square) * min(dt_ms, _SQUARE_MS) // _SQUARE_MS
@@ -69,9 +80,10 @@ class Bound:
         self.v[0] = square >> 30
         self.v[1] = square & _LOW
 
-    def publish(self, var_ppm2, residual_uv, slope, age_ms):
+    def publish(self, var_ppm2, residual_uv, slope, age_ms, told, error_uv):
         """Write the bound: variance of SoC, residual, slope of OCV (uV a ppm, 16 fractional bits),
-        time since the start."""
+        time since the start, what is left of a reading at rest (24 fractional bits), error of OCV
+        (uV)."""
         v = self.v
         v[SD_PPM] = root(var_ppm2, v[SD_PPM])
         square = (21 * var_ppm2 >> 2) + _FLOOR_PPM2
@@ -79,10 +91,12 @@ class Bound:
             left = (_START_MS - age_ms) // 1000
             start = min((residual_uv << 17) // slope * left // (_START_MS // 1000), v[_START_PPM])
             square += start * start
-        promised = residual_uv * residual_uv
+        # What a reading at rest has told of SoC has OCV's error in it, and so have innovations.
+        promised = residual_uv * residual_uv + (error_uv * error_uv * told >> 24)
         if self.square > promised:
             square = square * self.square // promised
-        v[BOUND_PPM] = min(root(square, v[BOUND_PPM]), _FULL)
+        told_ppm = v[_TOLD_PPM] * told >> 24
+        v[BOUND_PPM] = min(max(root(square, v[BOUND_PPM]), told_ppm), _FULL)
 
 
 def root(x, near):

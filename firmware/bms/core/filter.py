@@ -11,6 +11,10 @@ has run (`_MULTIPLE`), wider with current (`_DROP_SHARE`), with the slope (`_TAB
 widest where the reading could say no more about SoC than OCV's own error allows (`_gate`): on
 the plateau of LFP that leaves the counting alone.
 
+The error of a rested OCV is no noise: the same voltage read again tells nothing new. After a SoC
+that was read at rest readings count for less until OCV has moved by `_MOVES` of its own errors, or
+a capacity of charge has flowed.
+
 Covariance in natural units (ppm, uV, uA) with 8 fractional bits, whole, not factored: the floors
 of one step take a few units from an entry and process noise adds more than that to the diagonal,
 so what is stored stays above the exact matrix, and positive.
@@ -32,6 +36,7 @@ FIELDS = (
     "u2",
     "branch",  # -1 discharge .. 1 charge branch of the hysteresis, 16 fractional bits
     "age_ms",  # since the start, up to the end of the annealing
+    "told",  # what is left of a reading at rest: 1 .. 0, 24 fractional bits
     "steps",
     "bias_high",  # what is above 30 bits
     "bias_low",
@@ -53,8 +58,9 @@ _U1 = const(1)
 _U2 = const(2)
 _BRANCH = const(3)
 _AGE_MS = const(4)
-STEPS = const(5)
-_WORDS = const(6)
+_TOLD = const(5)
+STEPS = const(6)
+_WORDS = const(7)
 _LOW = const(0x3FFFFFFF)
 _SPREAD = const(2)  # the slice after which a step without readings is done
 
@@ -70,6 +76,8 @@ _VAR_MAX = 256000000000000  # 100 % squared, 8 fractional bits
 _FLOOR_UV2 = const(4000000)  # 2 mV of the front end
 _GATE_SHARE = const(461)  # of OCV's error: 0.45, 10 fractional bits
 _GATE_MAX = const(256000000)
+_MOVES = const(8)
+_ALL_TOLD = const(16777216)
 _DRIFT_SHARE = const(461)  # polarisation wanders by 0.45 residuals
 _BRANCH_SHARE = const(30)  # a thirtieth of the capacity turns the hysteresis round
 
@@ -123,9 +131,16 @@ class Filter:
         self.bias = 0
         self.mdegc = mdegc
         v = self.v
-        v[_SLICE] = v[_U1] = v[_U2] = v[_AGE_MS] = 0
+        v[_SLICE] = v[_U1] = v[_U2] = v[_AGE_MS] = v[_TOLD] = 0
+        self.slope = max(cell.ocv(z_ppm)[1], 1)
         self.bound.start(sd_ppm, rested, cell.residual_uv)
         self._write()
+
+    def told(self, ppm):
+        """SoC was read off a rested cell just now, right within ppm: what readings show is the
+        same until the cell has moved."""
+        self.v[_TOLD] = _ALL_TOLD
+        self.bound.told(ppm)
 
     def busy(self):
         """Return whether a step is under way."""
@@ -242,6 +257,10 @@ class Filter:
             end = 65536 if self.ib_ua > 0 else -65536
             v[_BRANCH] += (end - v[_BRANCH]) * min(turned, 65536) >> 16
         v[_AGE_MS] = min(v[_AGE_MS] + dt, _ANNEAL_MS)
+        if v[_TOLD]:
+            errors_uv = _MOVES * max(cell.ocv_error_uv, 1)
+            share = (self.slope << 8) // errors_uv + _ALL_TOLD // 1000000  # a ppm
+            v[_TOLD] = max(v[_TOLD] - abs(self.charge_uas) * share // self.uas_per_ppm, 0)
 
     def _spread(self):
         # P = F P F' + Q, F = [[1, 0, f_zb], [0, a2, f_ub], [0, 0, 1]]
@@ -291,7 +310,11 @@ class Filter:
         error_uv = self.cell.ocv_error_uv * _GATE_SHARE >> 10
         known = self.h_z * self.h_z * self.p[0] >> 40
         q = (error_uv * error_uv << 8) // max(known, 1)
-        self.noise = (noise * min(256 + (q * q >> 8), _GATE_MAX) >> 8) + _FLOOR_UV2
+        wide = 256 + (q * q >> 8)
+        if self.v[_TOLD]:
+            few = (_ALL_TOLD << 4) // max(_ALL_TOLD - self.v[_TOLD], 1)
+            wide = wide * few * few >> 8
+        self.noise = (noise * min(wide, _GATE_MAX) >> 8) + _FLOOR_UV2
 
     def _weigh(self):
         # P H' and its variance
@@ -343,7 +366,15 @@ class Filter:
 
     def _publish(self):
         v = self.v
-        self.bound.publish(self.p[0] >> 8, self.cell.residual_uv, self.slope, v[_AGE_MS])
+        cell = self.cell
+        self.bound.publish(
+            self.p[0] >> 8,
+            cell.residual_uv,
+            self.slope,
+            v[_AGE_MS],
+            v[_TOLD],
+            cell.ocv_error_uv,
+        )
         v[STEPS] = (v[STEPS] + 1) & _LOW
         self._write()
 

@@ -99,7 +99,7 @@ class Soc:
         self.v[BOUND_PPM] = FULL_PPM
         self.cell = CellTable(pack)
         self.filter = Filter(pack, self.cell)
-        self.spread = Spread(pack)
+        self.spread = Spread(pack, self.cell)
         self.capacity = Capacity(pack)
         self.uas_per_ppm = pack.uas_per_ppm
         # The most that a second can hide.
@@ -150,7 +150,7 @@ class Soc:
             if self.filter.slice():
                 self._move(self.filter.move_uas)
                 self.capacity.count(self.filter.drift_uas)
-                self.spread.begin()
+                self.spread.begin(v[MEAN_PPM])
                 v[_LOOK] = 1
         elif self.spread.busy():
             if mean_uv:
@@ -176,6 +176,7 @@ class Soc:
         mdegc = self._mdegc(sig)
         ua = clamp(sig[CHARGE_UA], -_MOST_UA, _MOST_UA)
         saved = f[F.SAVED_SOC_PPM] >= 0
+        uv = hidden_uv = 0
         if saved:
             bound = f[F.SAVED_BOUND_PPM]
             bound = bound if 0 <= bound < FULL_PPM else FULL_PPM
@@ -187,17 +188,35 @@ class Soc:
             cell.warm(mdegc)
             uv = self._mean_uv(f)
             found = cell.find_ppm(uv, ua)
-            sd = hidden_uv = 0
+            sd = 0
             for side in (0, -2, 2):  # R there, and at either end of the bound
                 cell.resist(clamp(found + side * sd, 0, FULL_PPM))
                 uohm = cell.r1_uohm + cell.r2_uohm
                 hidden_uv = max(hidden_uv, abs(ua) * uohm // 1000000)
                 sd = self._look(uv, ua, hidden_uv)
-        v[MEAN_PPM] = v[SOC_PPM] = found
+        v[MEAN_PPM] = found
         self.filter.start(mdegc, found, sd, ua, not saved)
         self.spread.start(found)
+        if not saved:
+            self.filter.told(self._reach(uv, ua, hidden_uv))
+            self._cells(f, uv, ua)
         self.spread.settle(found)
+        v[SOC_PPM] = clamp(found + self.spread.off_ppm, 0, FULL_PPM)
         v[BOUND_PPM] = self.filter.bound.v[B.BOUND_PPM]
+
+    def _cells(self, f, mean_uv, ua):
+        # The lowest and the highest cell at rest, where they are apart by more than noise.
+        cell = self.cell
+        mean_ppm = self.v[MEAN_PPM]
+        cell.resist(mean_ppm)
+        noise_uv = (cell.residual_uv >> 2) + (cell.r0_uohm * abs(ua) // 1000000 >> 3)
+        low_uv = high_uv = mean_uv
+        for k in range(F.CELL0, F.CELL0 + self.pack.cells):
+            low_uv = min(low_uv, f[k])
+            high_uv = max(high_uv, f[k])
+        low_ppm = cell.find_ppm(low_uv + noise_uv, ua) - mean_ppm
+        high_ppm = cell.find_ppm(high_uv - noise_uv, ua) - mean_ppm
+        self.spread.spans(f, F.CELL0, mean_uv, low_ppm, high_ppm)
 
     def _mdegc(self, sig):
         # The cells' mean, as near as the sensors tell; the last one known while they are lost.
@@ -211,6 +230,14 @@ class Soc:
         low = self.cell.find_ppm(uv - error_uv, ua)
         high = self.cell.find_ppm(uv + error_uv, ua)
         return max((high - low) >> 1, _LEAST_SD_PPM)
+
+    def _reach(self, uv, ua, hidden_uv):
+        # How far off that SoC may be, at two such errors: more than two standard deviations where
+        # OCV bends.
+        error_uv = 2 * self.cell.ocv_error_uv + hidden_uv
+        found = self.cell.find_ppm(uv, ua)
+        low = self.cell.find_ppm(uv - error_uv, ua)
+        return max(found - low, self.cell.find_ppm(uv + error_uv, ua) - found)
 
     def _move(self, uas):
         v = self.v
@@ -256,9 +283,6 @@ class Soc:
             clamp(f[F.CELL0 + k], 0, _MOST_UV),
             mean_uv,
             filter_.drop_uv,
-            filter_.slope,
-            self.cell.residual_uv,
-            self.v[MEAN_PPM],
             self.v[_SECOND],
         )
 
@@ -293,7 +317,8 @@ class Soc:
         if v[REST_MS] >= need_ms:
             v[REST_MS] = need_ms - _REST_AGAIN_MS
             uv = self.filter.uv
-            self._anchor(self.cell.find_ppm(uv, 0), self._look(uv, 0, 0))
+            if self._anchor(self.cell.find_ppm(uv, 0), self._look(uv, 0, 0)):
+                self.filter.told(self._reach(uv, 0, 0))
         elif v[_FULL_MS] >= _FULL_AFTER_MS:
             v[_FULL_MS] = 0
             self._anchor(clamp(FULL_PPM - self.spread.high_ppm, 0, FULL_PPM), _FULL_SD_PPM)
@@ -303,14 +328,17 @@ class Soc:
             self._moved_ppm(self.filter.offset(self.filter.ua, sd_ua))
 
     def _anchor(self, found_ppm, sd_ppm):
+        # Returns whether it knew better.
         v = self.v
         if self.capacity.rest(found_ppm, sd_ppm):
             uas_per_ppm = max(self.pack.uas_per_ppm * self.capacity.v[RATIO_PPM] // FULL_PPM, 1)
             self.uas_per_ppm = self.filter.uas_per_ppm = uas_per_ppm
             v[_CHARGE_REST_UAS] %= uas_per_ppm
-        if sd_ppm < self.filter.sd_ppm():
-            self._moved_ppm(self.filter.anchor(v[MEAN_PPM], found_ppm, sd_ppm))
-            v[CORRECTIONS] = (v[CORRECTIONS] + 1) & 0xFFFF
+        if sd_ppm >= self.filter.sd_ppm():
+            return False
+        self._moved_ppm(self.filter.anchor(v[MEAN_PPM], found_ppm, sd_ppm))
+        v[CORRECTIONS] = (v[CORRECTIONS] + 1) & 0xFFFF
+        return True
 
     def _moved_ppm(self, ppm):
         self.v[MEAN_PPM] = clamp(self.v[MEAN_PPM] + ppm, 0, FULL_PPM)

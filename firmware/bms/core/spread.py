@@ -3,7 +3,8 @@
 A filter on the small difference instead of one filter a cell (bar-delta, Plett, Battery
 Management Systems vol. 2, ch. 5.4): the difference in voltage is OCV' times the difference in SoC,
 plus the difference in resistance times the drop. Cells in series share current and, nearly, all
-that the model gets wrong, so little noise is left.
+that the model gets wrong, so little noise is left. Each cell's OCV is looked up where it lies: a
+cell far below the others is on another slope. So the mean is the SoC of the mean voltage.
 
 What each cell holds is not known: a cell that lies low may be small, or less full. Taken as equal,
 the pack's SoC is off by at most low room / (low + room)^2 of what they differ by (`_UNLIKE_PPM`).
@@ -31,7 +32,8 @@ _DROP_SHIFT = const(3)  # an eighth of the drop
 _WALK_PPM2 = const(4)  # a second
 _SHARE_PPM = const(20000)  # capacities differ: of the charge moved since a cell's last turn
 _LEAST_UV = const(5000)  # drops below it teach no resistance
-_MOST_PPM = const(500000)
+_FULL = const(1000000)
+_APART_SHIFT = const(5)  # tables are not right to more than this part of the way between cells
 # 8 % less than the others have, over what it has. Cells of one pack, aged and one of them weak:
 # assumed; new ones are within 1 to 2 %.
 _UNLIKE_PPM = const(87000)
@@ -40,12 +42,14 @@ _UNLIKE_PPM = const(87000)
 class Spread:
     """Differences of one pack. `v` holds `FIELDS` for every cell, nothing for one cell alone."""
 
-    def __init__(self, pack):
+    def __init__(self, pack, cell):
         self.n = pack.cells
+        self.cell = cell
         self.v = array("i", [0] * (_SIZE * self.n if self.n > 1 else 0))
         self.low_ppm = self.high_ppm = self.low_sd_ppm = 0
         self.off_ppm = self.unlike_ppm = 0  # the pack's SoC less the mean, and what may be wrong
         self.next = self.n
+        self.mean_ppm = self.ocv_uv = 0  # in this round
         for k in range(0, len(self.v), _SIZE):
             self.v[k + 1] = _SD_START_PPM * _SD_START_PPM >> 8
             self.v[k + 2] = _RATIO_ONE
@@ -59,18 +63,40 @@ class Spread:
         for k in range(3, len(self.v), _SIZE):
             self.v[k] = mean_ppm
 
-    def begin(self):
-        """Start a round."""
+    def spans(self, uvs, first, mean_uv, low_ppm, high_ppm):
+        """Begin with cells at rest: their voltages from uvs[first] on, differences of the lowest
+        and the highest from the mean. Those between lie between, until they have their turn."""
+        v = self.v
+        if not v:
+            return
+        self.low_ppm = min(low_ppm, 0)
+        self.high_ppm = max(high_ppm, 0)
+        low_uv = high_uv = mean_uv
+        for k in range(first, first + self.n):
+            low_uv = min(low_uv, uvs[k])
+            high_uv = max(high_uv, uvs[k])
+        for k in range(self.n):
+            off_uv = uvs[first + k] - mean_uv
+            if off_uv < 0:
+                v[_SIZE * k] = (self.low_ppm << 8) * off_uv // (low_uv - mean_uv)
+            elif off_uv:
+                v[_SIZE * k] = (self.high_ppm << 8) * off_uv // (high_uv - mean_uv)
+
+    def begin(self, mean_ppm):
+        """Start a round at this mean SoC."""
         self.next = 0 if self.v else self.n
+        self.mean_ppm = mean_ppm
+        self.ocv_uv = self.cell.ocv(mean_ppm)[0]
 
     def busy(self):
         """Return whether cells wait for their turn."""
         return self.next < self.n
 
-    def slice(self, uv, mean_uv, drop_uv, slope, residual_uv, mean_ppm, second):
+    def slice(self, uv, mean_uv, drop_uv, second):
         """Take in the next cell: its voltage and the cells' mean (uV), the mean drop that the
-        model sees, slope of OCV (uV a ppm, 16 fractional bits), residual, mean SoC, time (s)."""
+        model sees, time (s)."""
         v = self.v
+        mean_ppm = self.mean_ppm
         at = _SIZE * self.next
         self.next += 1
         moved = abs(mean_ppm - v[at + 3]) * _SHARE_PPM // 1000000
@@ -80,12 +106,14 @@ class Spread:
         var = (v[at + 1] << 8) + moved * moved + _WALK_PPM2 * passed
         delta = v[at]
         own = drop_uv * (v[at + 2] - _RATIO_ONE) >> 14
-        y = uv - mean_uv - own - (slope * delta >> 24)
-        noise = residual_uv >> _NOISE_SHIFT
+        ocv_uv, slope = self.cell.ocv(max(min(mean_ppm + (delta >> 8), _FULL), 0))
+        y = uv - mean_uv - own - (ocv_uv - self.ocv_uv)
+        noise = self.cell.residual_uv >> _NOISE_SHIFT
         drop = drop_uv >> _DROP_SHIFT
         seen = slope * var >> 16  # ppm uV
         total = (slope * seen >> 16) + noise * noise + drop * drop + 1
-        v[at] = max(min(delta + (seen * y << 8) // total, _MOST_PPM << 8), -_MOST_PPM << 8)
+        delta += (seen * y << 8) // total
+        v[at] = max(min(delta, (_FULL - mean_ppm) << 8), -mean_ppm << 8)
         var -= seen * seen // total
         v[at + 1] = min(max(var, 256), 1 << 37) >> 8
         if abs(drop_uv) > _LEAST_UV:
@@ -95,22 +123,16 @@ class Spread:
             self._ends()
 
     def _ends(self):
-        # Differences are against the mean: what they have in common belongs to it.
         v = self.v
-        shared = 0
-        for k in range(0, len(v), _SIZE):
-            shared += v[k]
-        shared //= self.n
         low = high = 0
         for k in range(0, len(v), _SIZE):
-            v[k] -= shared
             if v[k] <= v[low]:
                 low = k
             if v[k] >= v[high]:
                 high = k
         self.low_ppm = v[low] >> 8
         self.high_ppm = v[high] >> 8
-        self.low_sd_ppm = root(v[low + 1] << 8, self.low_sd_ppm)
+        self.low_sd_ppm = root(v[low + 1] << 8, self.low_sd_ppm) + (-self.low_ppm >> _APART_SHIFT)
 
     def settle(self, mean_ppm):
         """Work out `off_ppm`, the pack's SoC less the mean: what it can give of what it can take,

@@ -12,6 +12,7 @@ from support import int31
 
 CHECKED = int31.load()["bms.core.bound"]
 SLOPE = 65536  # 1 uV a ppm
+ERROR_UV = 20_000
 
 
 def bound(sd: int = 10_000, rested: bool = True, residual: int = 10_000):
@@ -20,8 +21,8 @@ def bound(sd: int = 10_000, rested: bool = True, residual: int = 10_000):
     return b
 
 
-def published(b, sd: int, residual: int = 10_000, age_ms: int = 0) -> int:
-    b.publish(sd * sd, residual, SLOPE, age_ms)
+def published(b, sd: int, residual: int = 10_000, age_ms: int = 0, told: float = 0) -> int:
+    b.publish(sd * sd, residual, SLOPE, age_ms, round(told * (1 << 24)), ERROR_UV)
     return b.v[B.BOUND_PPM]
 
 
@@ -74,3 +75,24 @@ def test_doubt_counts_at_once_and_an_anchor_ends_it():
     assert published(b, 10_000) > before
     b.anchored()
     assert published(b, 10_000) == before
+
+
+@given(st.integers(0, 1_200_000), st.floats(0, 1))
+def test_what_a_reading_at_rest_left_open_is_in_it_until_forgotten(ppm: int, told: float):
+    b = bound()
+    b.told(ppm)
+    assert b.v[B.BOUND_PPM] == max(20_000, min(ppm, 1_000_000))
+    least = math.hypot(2.291 * 10_000, 6_000)
+    expected = max(least, told * min(ppm, 1_000_000))
+    assert published(b, 10_000, told=told) == pytest.approx(expected, rel=0.01)
+    b.start(10_000, False, 10_000)
+    assert published(b, 10_000, age_ms=2_400_000, told=told) == pytest.approx(least, rel=0.01)
+
+
+def test_the_error_of_ocv_is_promised_where_a_rested_reading_has_told_soc():
+    b = bound()
+    for _ in range(100):
+        b.see(ERROR_UV, 600_000)
+    once = published(b, 10_000)
+    assert once == pytest.approx(2 * math.hypot(22_910, 6_000), rel=0.01)
+    assert published(b, 10_000, told=1) == pytest.approx(once / 2, rel=0.01)
