@@ -6,7 +6,8 @@ from bms.core import rules
 
 from solidbms import ledger, packc, watch
 from solidbms.fronts import front
-from solidbms.packc import DEAD_MAN_MS, Rule
+from solidbms.packc import DEAD_MAN_MS
+from solidbms.packrules import Rule
 from solidbms.schema import PLACEHOLDERS, CellFile, PackFile, shown
 
 UNIT_WORDS = {"_v": "V", "_a": "A", "_c": "degC", "_s": "s", "_count": "",

@@ -12,7 +12,8 @@ import numpy as np
 from bms.core import frame, protect, rules, switch
 from numpy.typing import NDArray
 
-from solidbms.packc import Compiled, Rule
+from solidbms.packc import Compiled
+from solidbms.packrules import Rule
 from solidbms.reaction import Witness
 from solidbms.record import Record
 from solidbms.scenario import Expect

@@ -11,7 +11,7 @@ from bms.core.fixed import interp
 from bms.core.pack import Pack
 from numpy.typing import NDArray
 
-from solidbms.packc import Rule
+from solidbms.packrules import Rule
 from solidbms.world import World
 
 OK = 1

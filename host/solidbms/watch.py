@@ -15,7 +15,7 @@ from solidbms.fronts import front
 from solidbms.schema import CellFile, PackFile
 
 if TYPE_CHECKING:
-    from solidbms.packc import Rule
+    from solidbms.packrules import Rule
 
 SERIES = (P.PACK_UV, P.SPREAD_UV, P.WIRE_UV, P.STACK_PPM, P.SAG_UV, P.R_LOW_PPM,
           P.R_HIGH_PPM)  # fmt: skip

@@ -10,7 +10,8 @@ from bms.core import rules as R
 from bms.core.pack import RULE_SIZE, Pack
 from hypothesis import assume
 from hypothesis import strategies as st
-from solidbms.packc import Compiled, examine, load, unit_of
+from solidbms.packc import Compiled, examine, load
+from solidbms.packrules import unit_of
 from solidbms.schema import BOARDS, CellFile, PackFile
 
 NAMES = sorted(path.stem for path in (BOARDS / "packs").glob("*.toml"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bms.core import rules as R
-from solidbms.packc import Rule
+from solidbms.packrules import Rule
 from support.packs import NAMES, compiled
 
 # Delays and sheds that are no multiple of the tick, and a fuse to be blown, on top of what there

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from solidbms.campaign.cases import Case
-from solidbms.packc import Compiled, Rule
+from solidbms.packc import Compiled
+from solidbms.packrules import Rule
 
 _REFUSED = {"rule": "no gate closes", "ms": 0, "allowed_ms": 0, "gate_ms": None,
             "gate_allowed_ms": None, "ok": True}  # fmt: skip

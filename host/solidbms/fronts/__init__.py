@@ -14,7 +14,7 @@ from solidbms.fronts import bq76952, ina228
 
 if TYPE_CHECKING:
     from solidbms.faults import Senses
-    from solidbms.packc import Rule
+    from solidbms.packrules import Rule
     from solidbms.schema import PackFile
     from solidbms.world import Plant
 

@@ -19,7 +19,7 @@ from solidbms.fronts.bq76952_circuit import REGISTERS, Circuit, seen
 from solidbms.model import Amps, Model, Positive, TempC
 
 if TYPE_CHECKING:
-    from solidbms.packc import Rule
+    from solidbms.packrules import Rule
     from solidbms.schema import PackFile
 
 __all__ = ["REGISTERS", "Circuit", "seen"]  # of the front, beside what stands here

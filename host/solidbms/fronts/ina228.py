@@ -14,7 +14,7 @@ from solidbms.plant.chips.ina228 import CURRENT, VBUS, Ina228
 
 if TYPE_CHECKING:
     from solidbms.faults import Senses
-    from solidbms.packc import Rule
+    from solidbms.packrules import Rule
     from solidbms.schema import PackFile
     from solidbms.world import Plant
 

@@ -12,7 +12,7 @@ from bms.core import rules as R
 from bms.core import switch as W
 from bms.links import framing as L
 from solidbms.faults import FaultFile
-from solidbms.packc import Rule
+from solidbms.packrules import Rule
 from solidbms.reaction import Witness
 from solidbms.scenario import FaultUse
 from solidbms.schema import HIL, check, read_toml
