@@ -259,8 +259,9 @@ class Filter:
         v[_AGE_MS] = min(v[_AGE_MS] + dt, _ANNEAL_MS)
         if v[_TOLD]:
             errors_uv = _MOVES * max(cell.ocv_error_uv, 1)
-            share = (self.slope << 8) // errors_uv + _ALL_TOLD // 1000000  # a ppm
-            v[_TOLD] = max(v[_TOLD] - abs(self.charge_uas) * share // self.uas_per_ppm, 0)
+            share = (self.slope << 16) // errors_uv + (_ALL_TOLD << 8) // 1000000  # a ppm
+            moved = abs(self.charge_uas) * share // self.uas_per_ppm >> 8
+            v[_TOLD] = max(v[_TOLD] - moved, 0)
 
     def _spread(self):
         # P = F P F' + Q, F = [[1, 0, f_zb], [0, a2, f_ub], [0, 0, 1]]
@@ -312,8 +313,8 @@ class Filter:
         q = (error_uv * error_uv << 8) // max(known, 1)
         wide = 256 + (q * q >> 8)
         if self.v[_TOLD]:
-            few = (_ALL_TOLD << 4) // max(_ALL_TOLD - self.v[_TOLD], 1)
-            wide = wide * few * few >> 8
+            few = (_ALL_TOLD << 8) // max(_ALL_TOLD - self.v[_TOLD], 1)
+            wide = wide * few * few >> 16
         self.noise = (noise * min(wide, _GATE_MAX) >> 8) + _FLOOR_UV2
 
     def _weigh(self):

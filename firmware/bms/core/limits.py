@@ -50,6 +50,7 @@ _DISCHARGE = const(7)
 _TURN = const(8)
 
 _FET_LEAST = const(5)  # a fifth is left once they are as hot as the row fet_hot allows
+_FET_SPAN_MDEGC = const(60000)
 _RISE = const(4)  # from none to all in 2^4 times four ticks
 
 
@@ -61,7 +62,9 @@ class Limits:
         self.v = array("i", [0] * len(FIELDS))
         for r in range(len(ROWS)):
             if ROWS[r][ID] == "fet_hot":
-                self._fet_hot, self._fet_warm, _, _ = pack.rule(r)
+                hot, release, _, _ = pack.rule(r)
+                self._fet_span = clamp(hot - release, 1, _FET_SPAN_MDEGC)
+                self._fet_warm = hot - self._fet_span
 
     def step(self, sig, protect, stage, soc_ppm):
         """Write the limits for these signals, a part a tick; a blocked path has none, at once.
@@ -115,7 +118,7 @@ class Limits:
         over = sig[FET_MDEGC] - self._fet_warm
         if over <= 0:
             return ma
-        span = self._fet_hot - self._fet_warm
+        span = self._fet_span
         return ma - ma * (_FET_LEAST - 1) // _FET_LEAST * (min(over, span) * 1000 // span) // 1000
 
     def _write(self, at, charge_ma, discharge_ma, r_uohm, sig):

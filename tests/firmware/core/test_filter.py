@@ -41,6 +41,8 @@ class Both:
         self.apart = False  # on different sides of a knot of the tables: two slopes, both right
         self.uas = round(soc * 1e6) * pack.uas_per_ppm
         self.exact.start(temp_c, soc, sd, 0.0, rested)
+        knots = np.concatenate([self.exact.tables.ocv_soc, self.exact.tables.r_soc])
+        self.apart |= bool(np.abs(knots - soc).min() < 1e-6)
         self.filter.start(round(temp_c * 1e3), round(soc * 1e6), round(sd * 1e6), 0, rested)
         if rested if told is None else told:
             self.exact.told(2.5 * sd)

@@ -230,6 +230,22 @@ def test_hot_mosfets_leave_less_to_give_and_a_fifth_at_their_limit():
         assert v[CHARGE_MA] == pack.charge_max_ma
 
 
+@pytest.mark.parametrize("release_mdegc", [90_000, -899_820_000])
+def test_any_release_of_the_mosfets_row_will_do(release_mdegc: int):
+    pack = read(compiled("robot_14s").blob)
+    r = [row[R.ID] for row in R.ROWS].index("fet_hot")
+    pack._rules[4 * r + 1] = release_mdegc
+    most = pack.discharge_max_ma
+    for fet_c, wanted_ma in ((-40, most), (29, most), (91, most // 5), (400, most // 5)):
+        sig = signals(25_000, 25_000, uv=(pack.high_uv + pack.low_uv) // 2)
+        sig[P.FET_MDEGC] = fet_c * 1000
+        for name in RESISTANCES:
+            table = getattr(pack, name)
+            for k in range(len(table) // 2, len(table)):
+                table[k] = 1
+        assert settled(pack, sig)[DISCHARGE_MA] == pytest.approx(wanted_ma, abs=1), fet_c
+
+
 def test_a_pack_that_does_without_the_row_has_no_such_limit():
     sig = signals(25_000, 25_000)
     sig[P.FET_MDEGC] = 150_000
