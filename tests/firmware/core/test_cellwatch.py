@@ -285,6 +285,18 @@ def test_cells_off_the_same_way_or_apart_are_no_open_wire():
     assert cells.sig[P.WIRE_UV] == 0
 
 
+def test_neighbours_apart_are_no_open_wire_where_others_lie_further_out():
+    cells = Cells()
+    pair = {"c1": -140_000, "c2": 140_000}
+    cells.cells(CELL_UV, **pair)
+    cells.tick()
+    assert cells.sig[P.WIRE_UV] == pytest.approx(140_000, abs=20)
+    for out in ({"c9": -400_000}, {"c9": 160_000}):  # going empty, or fuller
+        cells.cells(CELL_UV, **pair, **out)
+        cells.tick()
+        assert cells.sig[P.WIRE_UV] == 0
+
+
 @pytest.mark.parametrize("at", range(4))
 def test_one_low_cell_among_four_is_no_open_wire(at: int):
     cells = Cells("bench_4s")

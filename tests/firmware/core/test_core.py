@@ -9,6 +9,7 @@ from bms.core import (
     balance,
     bound,
     capacity,
+    cellstep,
     cellwatch,
     charging,
     filter,
@@ -65,8 +66,8 @@ def test_names_fit_the_words(name: str):
     index_names(W, W.FIELDS)
     index_names(S, S.FIELDS)
     index_names(L, L.FIELDS)
-    for module in (balance, bound, capacity, cellwatch, charging, filter, gatewatch, outlook,
-                   scale, selfcheck, thermal):  # fmt: skip
+    for module in (balance, bound, capacity, cellstep, cellwatch, charging, filter, gatewatch,
+                   outlook, scale, selfcheck, thermal):  # fmt: skip
         index_names(module, module.FIELDS)
     frame = F.Frame(3, 2)
     assert frame.names()[F.CELL0 :] == [
