@@ -27,7 +27,6 @@ from solidbms.targets import TARGETS, unix
 FILES = sorted((HIL / "scenarios").glob("*.toml"), key=lambda path: -path.stat().st_size)
 SCENARIOS = [path.stem for path in FILES]  # the longest first: it sets the time of the suite
 TEXTS = ("trace.csv", "events.csv")
-HEAP = ("-X", f"heapsize={unix.HEAP}")
 REPLAY = Path(wasm31.__file__).with_name("replay_frames.py")
 
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)
@@ -39,7 +38,7 @@ def ran(tmp_path_factory):
     """Return a function that runs (scenario, target) once and gives its directory."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    main = wasm31.command(*HEAP, ROOT / "firmware" / "main.py")
+    main = wasm31.command(*wasm31.HEAP, wasm31.MAIN)
     targets = {**TARGETS, "wasm31": functools.partial(unix.run, command=main)}
 
     def run(name: str, target: str) -> Path:
@@ -100,7 +99,7 @@ def hashes_on_wasm31(run: record.Record, directory: Path) -> np.ndarray:
     files[0].write_bytes(run.blob)
     files[1].write_bytes(np.ascontiguousarray(run.words[:, :size], "<i4").tobytes())
     done = subprocess.run(
-        wasm31.command(*HEAP, REPLAY, *files),
+        wasm31.command(*wasm31.HEAP, REPLAY, *files),
         env={**os.environ, "MICROPYPATH": str(ROOT / "firmware")},
         capture_output=True,
         text=True,

@@ -84,6 +84,8 @@ class FloatFilter:
         self.scale, self.scale_var = 1.0, 0.15**2
         self.bands = [0.0] * 4  # innovation and drop, after 10 s and after 100 s
         self.left = self.told_bound = 0.0  # of a reading at rest
+        self.rate = 1.0  # charge moved lately, C
+        self.gone = 0.0  # since the start, capacities
         self.slope = t.ocv(soc)[1]
         self.start_bound = 0.0 if rested else min(2 * sd, 1.0)
         self.bound = min(2 * sd, 1.0)
@@ -109,11 +111,12 @@ class FloatFilter:
         self.u1 = keep[0] * self.u1 + (1 - keep[0]) * t.r(1, soc)[0] * self.scale * mean_a
         self.u2 = keep[1] * self.u2 + (1 - keep[1]) * r2 * self.scale * mean_a
         drop = (before + self.u1 + self.u2) / 2
-        if t.half_v is not None:
-            turned = min(abs(charge_as) * 30 / self.full_as, 1.0)
-            self.branch += ((1.0 if mean_a > 0 else -1.0) - self.branch) * turned
+        turned = min(abs(charge_as) * 30 / self.full_as, 1.0)
+        self.branch += ((1.0 if mean_a > 0 else -1.0) - self.branch) * turned
         self.age = min(self.age + dt, 6000.0)
         moved = abs(charge_as) / self.full_as
+        self.gone += moved
+        self.rate += (min(moved / dt * 3600, 100.0) - self.rate) * min(dt / 1200, 1.0)
         self.left = max(self.left - moved * (max(self.slope, 0.0) / (8 * t.error) + 1), 0.0)
         f = np.array([[1, 0, -dt / self.full_as], [0, keep[1], -r2 * self.scale * (1 - keep[1])],
                       [0, 0, 1.0]])  # fmt: skip
@@ -131,9 +134,11 @@ class FloatFilter:
         h = np.array([slope + r0_slope * amps * self.scale, 1.0, -r0 * self.scale])
         multiple = 3.25 + 4.75 * self.age / 6000
         noise = multiple**2 * (t.residual**2 + (slope * 0.003) ** 2) + (0.55 * r0_v) ** 2
-        gate = (0.45 * t.error) ** 2 / max(h[0] ** 2 * p[0, 0], 1e-12)
-        wide = (1 + gate * gate) / max(1 - self.left, 1e-9) ** 2
-        noise = noise * min(wide, 1e6) + 4e-6
+        more = 1 + 2 * max(self.branch, 0.0) * (t.half_v is None)
+        gate = (0.45 * t.error * more) ** 2 / max(h[0] ** 2 * p[0, 0], 1e-12)
+        few = max(1 / max(self.rate, 0.01), 1.0)
+        wide = (1 + gate * gate * few) / max(1 - self.left, 1e-9) ** 2
+        noise = noise * min(wide * few, 1e6) + 4e-6
         ph = p @ h
         total = max(max(float(h @ ph), 0.0) + noise, y * y / 9)
         gain = ph / total
@@ -161,8 +166,9 @@ class FloatFilter:
 
     def _bound(self, slope: float) -> None:
         square = 5.25 * self.p[0, 0] + 3.6e-5
-        if self.start_bound and self.age < 2400:
-            start = 2 * self.tables.residual / max(slope, 1e-9) * (1 - self.age / 2400)
+        left = max(1 - self.age / 2400, 1 - self.gone / 0.5)
+        if self.start_bound and left > 0:
+            start = 2 * self.tables.residual / max(slope, 1e-9) * left
             square += min(start, self.start_bound) ** 2
         promised = self.tables.residual**2 + self.left * self.tables.error**2
         square *= max(self.square / promised, 1.0)

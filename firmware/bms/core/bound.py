@@ -4,11 +4,12 @@
     kappa^2: mean square of the innovations over ten minutes against the residual that the cell's
     tables promise, at least 1,
 
-start: what a start under load leaves, twice the residual over the slope of OCV, fading within
-40 minutes. A SoC that was read off a rested cell is off by what two errors of OCV are there, on a
-curve that bends more than the covariance has: at least that, fading as the cell moves away
-(Filter.told). kappa tells a cell that its tables fit badly, or a temperature that is wrong. Found
-on the files that the filter was tuned on; what it holds on others stands in docs/soc.md.
+start: what a start under load leaves, twice the residual over the slope of OCV, fading over 40
+minutes and over half a capacity, whichever takes longer. A SoC that was read off a rested cell is
+off by what two errors of OCV are there, on a curve that bends more than the covariance has: at
+least that, fading as the cell moves away (Filter.told). kappa tells a cell that its tables fit
+badly, or a temperature that is wrong. Found on the files that the filter was tuned on; what it
+holds on others stands in docs/soc.md.
 
 Slack only: squares need more than 31 bits on their way; every word that stays has 31.
 """
@@ -21,19 +22,22 @@ FIELDS = (
     "square_high",  # mean square of the innovation, uV2, in two words of 30 bits
     "square_low",
     "start_ppm",  # a start under load: at most this is still in the bound
+    "start_moves",  # charge still to flow until it is not, ppm with 8 fractional bits
     "told_ppm",  # a start at rest: the bound is at least this
     "sd_ppm",  # standard deviation of SoC
     "bound_ppm",
 )
 _START_PPM = const(2)
-_TOLD_PPM = const(3)
-SD_PPM = const(4)
-BOUND_PPM = const(5)
+_START_MOVES = const(3)
+_TOLD_PPM = const(4)
+SD_PPM = const(5)
+BOUND_PPM = const(6)
 _LOW = const(0x3FFFFFFF)
 
 _FULL = const(1000000)
 _SQUARE_MS = const(600000)
 _START_MS = const(2400000)
+_MOVES = const(128000000)
 _FLOOR_PPM2 = const(36000000)  # 0.6 %: what gain and offset within their statement leave
 
 
@@ -51,6 +55,7 @@ class Bound:
         v[SD_PPM] = sd_ppm
         v[BOUND_PPM] = min(2 * sd_ppm, _FULL)
         v[_START_PPM] = 0 if rested else v[BOUND_PPM]
+        v[_START_MOVES] = _MOVES
         v[_TOLD_PPM] = 0
         self._keep(residual_uv * residual_uv)
 
@@ -58,6 +63,7 @@ class Bound:
         """SoC may be off by this much more, as after a start."""
         v = self.v
         v[_START_PPM] = min(max(v[_START_PPM], ppm), _FULL)
+        v[_START_MOVES] = _MOVES
         v[BOUND_PPM] = min(v[BOUND_PPM] + ppm, _FULL)
 
     def anchored(self):
@@ -69,6 +75,10 @@ class Bound:
         v = self.v
         v[_TOLD_PPM] = min(ppm, _FULL)
         v[BOUND_PPM] = max(v[BOUND_PPM], v[_TOLD_PPM])
+
+    def moved(self, ppm):
+        """So much charge has flowed, ppm with 8 fractional bits."""
+        self.v[_START_MOVES] = max(self.v[_START_MOVES] - ppm, 0)
 
     def see(self, y_uv, dt_ms):
         """Take in an innovation."""
@@ -87,9 +97,9 @@ class Bound:
         v = self.v
         v[SD_PPM] = root(var_ppm2, v[SD_PPM])
         square = (21 * var_ppm2 >> 2) + _FLOOR_PPM2
-        if v[_START_PPM] and age_ms < _START_MS:
-            left = (_START_MS - age_ms) // 1000
-            start = min((residual_uv << 17) // slope * left // (_START_MS // 1000), v[_START_PPM])
+        left = max((_START_MS - age_ms) // (_START_MS >> 7), v[_START_MOVES] // (_MOVES >> 7))
+        if v[_START_PPM] and left > 0:
+            start = min((residual_uv << 10) * left // slope, v[_START_PPM])
             square += start * start
         # What a reading at rest has told of SoC has OCV's error in it, and so have innovations.
         promised = residual_uv * residual_uv + (error_uv * error_uv * told >> 24)

@@ -140,8 +140,8 @@ class Soc:
             self._slice(f, sig, uv, seen)
         spread = self.spread
         v[SOC_PPM] = clamp(v[MEAN_PPM] + spread.off_ppm, 0, FULL_PPM)
-        bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + spread.unlike_ppm
-        v[BOUND_PPM] = min(bound + v[_DOUBT_PPM], FULL_PPM)
+        bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + v[_DOUBT_PPM]
+        v[BOUND_PPM] = min(bound * FULL_PPM // spread.whole_ppm + spread.unlike_ppm, FULL_PPM)
 
     def _slice(self, f, sig, mean_uv, seen):
         # mean_uv: of the cells, 0 where they are not believed.

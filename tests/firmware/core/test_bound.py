@@ -42,10 +42,14 @@ def test_a_start_is_twice_its_standard_deviation():
     assert bound(sd=600_000).v[B.BOUND_PPM] == 1_000_000
 
 
-@given(st.integers(0, 3_000_000))
-def test_a_start_under_load_fades_in_40_minutes(age_ms: int):
-    got = published(bound(rested=False), 5_000, age_ms=age_ms)
-    start = 20_000 * max(0.0, 1 - age_ms / 2_400_000)  # twice 10 mV over 1 uV a ppm
+@given(st.integers(0, 3_000_000), st.integers(0, 700_000))
+def test_a_start_under_load_fades_in_40_minutes_and_half_a_capacity(age_ms: int, ppm: int):
+    b = bound(rested=False)
+    for part in range(7):
+        b.moved((ppm + part) // 7 << 8)
+    got = published(b, 5_000, age_ms=age_ms)
+    left = max(1 - age_ms / 2_400_000, 1 - ppm / 500_000, 0)
+    start = 20_000 * left  # twice 10 mV over 1 uV a ppm
     assert got == pytest.approx(math.hypot(2.291 * 5_000, 6_000, start), rel=0.01)
     assert published(bound(rested=True), 5_000, age_ms=age_ms) < 13_000
 
@@ -86,6 +90,7 @@ def test_what_a_reading_at_rest_left_open_is_in_it_until_forgotten(ppm: int, tol
     expected = max(least, told * min(ppm, 1_000_000))
     assert published(b, 10_000, told=told) == pytest.approx(expected, rel=0.01)
     b.start(10_000, False, 10_000)
+    b.moved(500_000 << 8)
     assert published(b, 10_000, age_ms=2_400_000, told=told) == pytest.approx(least, rel=0.01)
 
 

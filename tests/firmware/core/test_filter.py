@@ -254,3 +254,34 @@ def test_it_is_forgotten_once_ocv_has_moved_by_several_of_its_errors():
     assert moved(rested("bench_1s"), 0.15) == 0
     assert moved(rested("bench_4s"), 0.15) > 0.5
     assert moved(rested("bench_4s"), 1.0) == 0
+
+
+def pulled(name: str, per_h: float, hours: float) -> tuple[float, float]:
+    """Draw this share of the capacity an hour while every voltage is one error of OCV too high;
+    return how far SoC came to be off and the bound, %."""
+    f = made(read(compiled(name).blob))
+    f.start(25_000, 600_000, 10_000, 0, True)
+    f.told(20_000)
+    step = round(per_h * 1e6 / 360)
+    uas, off_uas = -step * f.uas_per_ppm, 0
+    for k in range(round(hours * 360)):
+        truth = 600_000 - k * step
+        f.cell.warm(25_000)
+        f.cell.resist(truth)
+        drop_uv = (f.cell.r0_uohm + f.cell.r1_uohm + f.cell.r2_uohm) * uas // 10_000_000
+        uv = f.cell.ocv(truth)[0] + drop_uv + f.cell.ocv_error_uv
+        f.begin(truth + off_uas // f.uas_per_ppm, 10_000, uas, 25_000)
+        f.see(uv, uas // 10)
+        while not f.slice():
+            pass
+        off_uas += f.move_uas
+    return off_uas / f.uas_per_ppm / 1e4, f.bound.v[B.BOUND_PPM] / 1e4
+
+
+@pytest.mark.parametrize("name", ["bench_1s", "bench_4s"])
+def test_the_same_charge_reads_the_same_error_as_often_fast_or_slow(name: str):
+    """C/30 for ten hours moves what 1 C moves in twenty minutes, and OCV's error is the same."""
+    fast, _ = pulled(name, 1.0, 1 / 3)
+    slow, bound = pulled(name, 1 / 30, 10)
+    assert 0 <= slow < max(3 * fast, 1.0)
+    assert slow < 0.5 * bound

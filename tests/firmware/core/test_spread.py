@@ -168,3 +168,22 @@ def test_cells_of_unlike_capacity_are_within_what_it_says(
     room = min((1e6 - z) * capacity for z, capacity in cells)
     true = 1e6 * left / (left + room)
     assert abs(mean + spread.off_ppm - true) <= spread.unlike_ppm + 2
+
+
+@given(st.integers(300_000, 700_000), st.integers(0, 290_000), st.integers(0, 290_000),
+       st.integers(-9_000, 9_000), st.integers(-9_000, 9_000))  # fmt: skip
+def test_an_error_weighs_more_where_cells_are_apart(
+    mean: int, below: int, above: int, mean_off: int, low_off: int
+):
+    def soc() -> float:
+        spread.settle(mean)
+        return mean + spread.off_ppm
+
+    spread = SPREAD(read(compiled("bench_4s").blob), Cell())
+    spread.low_ppm, spread.high_ppm = -below, above
+    before, whole = soc(), spread.whole_ppm
+    assert whole == 1_000_000 - below - above
+    mean += mean_off
+    spread.low_ppm += low_off
+    allowed = (abs(mean_off) + abs(low_off)) * 1e6 / min(whole, spread.whole_ppm + low_off)
+    assert abs(soc() - before) <= allowed + 3
