@@ -27,6 +27,7 @@ from solidbms.targets import TARGETS, unix
 FILES = sorted((HIL / "scenarios").glob("*.toml"), key=lambda path: -path.stat().st_size)
 SCENARIOS = [path.stem for path in FILES]  # the longest first: it sets the time of the suite
 TEXTS = ("trace.csv", "events.csv")
+HEAP = ("-X", f"heapsize={unix.HEAP}")
 REPLAY = Path(wasm31.__file__).with_name("replay_frames.py")
 
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)
@@ -38,7 +39,7 @@ def ran(tmp_path_factory):
     """Return a function that runs (scenario, target) once and gives its directory."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    main = wasm31.command(*wasm31.HEAP, wasm31.MAIN)
+    main = wasm31.command(*HEAP, wasm31.MAIN)
     targets = {**TARGETS, "wasm31": functools.partial(unix.run, command=main)}
 
     def run(name: str, target: str) -> Path:
@@ -69,8 +70,8 @@ def failed(directory: Path) -> list[dict]:
     "target", [pytest.param("unix", marks=on_unix), "cpython", "wasm31"]
 )
 def test_ends_as_it_expects(ran, name, target):
-    # On `unix` and `wasm31` this is the shipped main.py: any allocation from frame to gates, and
-    # on `wasm31` any integer beyond 31 bits there, would have ended it.
+    # On `unix` this is the shipped main.py, on `wasm31` its loop: any allocation from frame to
+    # gates, and on `wasm31` any integer beyond 31 bits there, would have ended it.
     assert failed(ran(name, target)) == []
 
 
@@ -99,7 +100,7 @@ def hashes_on_wasm31(run: record.Record, directory: Path) -> np.ndarray:
     files[0].write_bytes(run.blob)
     files[1].write_bytes(np.ascontiguousarray(run.words[:, :size], "<i4").tobytes())
     done = subprocess.run(
-        wasm31.command(*wasm31.HEAP, REPLAY, *files),
+        wasm31.command(*HEAP, REPLAY, *files),
         env={**os.environ, "MICROPYPATH": str(ROOT / "firmware")},
         capture_output=True,
         text=True,

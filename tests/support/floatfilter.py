@@ -136,9 +136,9 @@ class FloatFilter:
         noise = multiple**2 * (t.residual**2 + (slope * 0.003) ** 2) + (0.55 * r0_v) ** 2
         more = 1 + 2 * max(self.branch, 0.0) * (t.half_v is None)
         gate = (0.45 * t.error * more) ** 2 / max(h[0] ** 2 * p[0, 0], 1e-12)
-        few = max(1 / max(self.rate, 0.01), 1.0)
-        wide = (1 + gate * gate * few) / max(1 - self.left, 1e-9) ** 2
-        noise = noise * min(wide * few, 1e6) + 4e-6
+        per_one = max(1 / max(self.rate, 0.01), 1.0)
+        wide = (1 + gate * gate * per_one) / max(1 - self.left, 1e-9) ** 2
+        noise = noise * min(wide * per_one, 1e6) + 4e-6
         ph = p @ h
         total = max(max(float(h @ ph), 0.0) + noise, y * y / 9)
         gain = ph / total

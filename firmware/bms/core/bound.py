@@ -22,7 +22,7 @@ FIELDS = (
     "square_high",  # mean square of the innovation, uV2, in two words of 30 bits
     "square_low",
     "start_ppm",  # a start under load: at most this is still in the bound
-    "start_moves",  # charge still to flow until it is not, ppm with 8 fractional bits
+    "start_moves",  # charge that must still flow before it is left out, ppm, 8 fractional bits
     "told_ppm",  # a start at rest: the bound is at least this
     "sd_ppm",  # standard deviation of SoC
     "bound_ppm",
@@ -98,7 +98,9 @@ class Bound:
         v[SD_PPM] = root(var_ppm2, v[SD_PPM])
         square = (21 * var_ppm2 >> 2) + _FLOOR_PPM2
         left = max((_START_MS - age_ms) // (_START_MS >> 7), v[_START_MOVES] // (_MOVES >> 7))
-        if v[_START_PPM] and left > 0:
+        if left <= 0:
+            v[_START_PPM] = 0
+        elif v[_START_PPM]:
             start = min((residual_uv << 10) * left // slope, v[_START_PPM])
             square += start * start
         # What a reading at rest has told of SoC has OCV's error in it, and so have innovations.

@@ -12,8 +12,8 @@ widest where the reading could say no more about SoC than OCV's own error allows
 the plateau of LFP that leaves the counting alone.
 
 It lasts for a stretch of SoC rather than for a time: what readings tell goes with the charge that
-flowed between them. Slower than 1 C they count for less in proportion (`_few`), or a day at C/20
-would have read the same error into SoC 80,000 times.
+flowed between them. Slower than 1 C more of them count as one (`_per_one`), or a discharge at
+C/20 would have read the same errors into SoC 72,000 times.
 
 The error of a rested OCV is no noise: the same voltage read again tells nothing new. After a SoC
 that was read at rest readings count for less until OCV has moved by `_MOVES` of its own errors, or
@@ -38,10 +38,10 @@ FIELDS = (
     "slice",  # of the step under way, 0 for none
     "u1",  # polarisation, uV with 8 fractional bits
     "u2",
-    "branch",  # -1 discharge .. 1 charge branch of the hysteresis, 16 fractional bits
+    "branch",  # -1 discharge .. 1 charge branch of the hysteresis, 24 fractional bits
     "age_ms",  # since the start, up to the end of the annealing
     "told",  # what is left of a reading at rest: 1 .. 0, 24 fractional bits
-    "rate",  # charge moved over the last 20 min, capacities per 1000 h, 12 fractional bits
+    "rate",  # charge moved, mean of 20 min: 1 C is 4096000
     "steps",
     "bias_high",  # what is above 30 bits
     "bias_low",
@@ -81,17 +81,19 @@ _MOST_UV = const(4000000)  # an innovation beyond is none of a cell's
 _VAR_MAX = 256000000000000  # 100 % squared, 8 fractional bits
 _FLOOR_UV2 = const(4000000)  # 2 mV of the front end
 _GATE_SHARE = const(461)  # of OCV's error: 0.45, 10 fractional bits
-# Two errors more on the branch of charge, where [ocv] knows of one alone: tables are made from
-# loads, and LG HG2 charged at C/15 lies 15 to 45 mV above them.
+# Two errors more on the branch of charge, where the cell file has no hysteresis: tables are made
+# from loads, and LG HG2 charged at C/15 lies 15 to 45 mV above them.
 _CHARGE_MORE = const(2)
 _GATE_MAX = const(256000000)
 _MOVES = const(8)
 _ALL_TOLD = const(16777216)
 _DRIFT_SHARE = const(461)  # polarisation wanders by 0.45 residuals
+# Found on slow tests and pulses of all three cells, and held against Mixed1 and Mixed2.
 _RATE_MS = const(1200000)
 _RATE_FULL = const(4096000)  # 1 C: from here on readings count in full
 _RATE_LEAST = const(40960)  # a hundredth of that, and of what they count
 _RATE_MOST = const(409600000)
+_BRANCH_ONE = const(16777216)
 _BRANCH_SHARE = const(30)  # a thirtieth of the capacity turns the hysteresis round
 
 
@@ -144,7 +146,7 @@ class Filter:
         self.bias = 0
         self.mdegc = mdegc
         v = self.v
-        v[_SLICE] = v[_U1] = v[_U2] = v[_AGE_MS] = v[_TOLD] = 0
+        v[_SLICE] = v[_U1] = v[_U2] = v[_BRANCH] = v[_AGE_MS] = v[_TOLD] = 0
         v[_RATE] = _RATE_FULL
         self.slope = max(cell.ocv(z_ppm)[1], 1)
         self.bound.start(sd_ppm, rested, cell.residual_uv)
@@ -191,7 +193,7 @@ class Filter:
         self.p[0] += ppm * ppm * 71  # 1.9 standard deviations, as the bound has it
         self._floor()
         self.v[_AGE_MS] = 0
-        self.v[_RATE] = _RATE_FULL
+        self._forget(ppm * self.uas_per_ppm)  # the cell has moved, by as much as that
         self.bound.doubt(ppm)
 
     def anchor(self, z_ppm, found_ppm, sd_ppm):
@@ -267,18 +269,21 @@ class Filter:
         # uV per uA, 30 fractional bits
         r2 = cell.r2_uohm * (self.scale.v[SCALE] >> 8) >> 16
         self.f_ub = -(r2 * (65536 - a2) << 14) // 1000000
-        turned = abs(self.charge_uas) * _BRANCH_SHARE // self.uas_per_ppm * 4096 // 62500
-        end = 65536 if self.ib_ua > 0 else -65536
-        v[_BRANCH] += (end - v[_BRANCH]) * min(turned, 65536) >> 16
+        turned = (abs(self.charge_uas) * _BRANCH_SHARE << 24) // (self.uas_per_ppm * 1000000)
+        end = _BRANCH_ONE if self.ib_ua > 0 else -_BRANCH_ONE
+        v[_BRANCH] += (end - v[_BRANCH]) * min(turned, _BRANCH_ONE) >> 24
         v[_AGE_MS] = min(v[_AGE_MS] + dt, _ANNEAL_MS)
         rate = min((abs(self.charge_uas) * 3600 << 12) // (self.uas_per_ppm * dt), _RATE_MOST)
         v[_RATE] += (rate - v[_RATE]) * min(dt, _RATE_MS) // _RATE_MS
         self.bound.moved((abs(self.charge_uas) << 8) // self.uas_per_ppm)
         if v[_TOLD]:
-            errors_uv = _MOVES * max(cell.ocv_error_uv, 1)
-            share = (self.slope << 16) // errors_uv + (_ALL_TOLD << 8) // 1000000  # a ppm
-            moved = abs(self.charge_uas) * share // self.uas_per_ppm >> 8
-            v[_TOLD] = max(v[_TOLD] - moved, 0)
+            self._forget(abs(self.charge_uas))
+
+    def _forget(self, uas):
+        # So much charge has flowed since the reading at rest.
+        errors_uv = _MOVES * max(self.cell.ocv_error_uv, 1)
+        share = (self.slope << 16) // errors_uv + (_ALL_TOLD << 8) // 1000000  # a ppm
+        self.v[_TOLD] = max(self.v[_TOLD] - (uas * share // self.uas_per_ppm >> 8), 0)
 
     def _spread(self):
         # P = F P F' + Q, F = [[1, 0, f_zb], [0, a2, f_ub], [0, 0, 1]]
@@ -314,7 +319,7 @@ class Filter:
         self.h_z = slope + (cell.r0_slope * ib * scale >> 16) // 1000000
         self.h_b = -(cell.r0_uohm * scale << 8) // 1000000  # 24 fractional bits
         self.drop_uv += self.r0_uv
-        branch_uv = cell.hysteresis_uv(self.z_ppm) * self.v[_BRANCH] >> 16
+        branch_uv = cell.hysteresis_uv(self.z_ppm) * self.v[_BRANCH] >> 24
         self.y_uv = clamp(self.uv - ocv_uv - self.drop_uv - branch_uv, -_MOST_UV, _MOST_UV)
 
     def _gate(self):
@@ -327,17 +332,17 @@ class Filter:
         # q: OCV's error against what is known of OCV already, squared
         error_uv = self.cell.ocv_error_uv * _GATE_SHARE >> 10
         if self.v[_BRANCH] > 0 and not self.pack.cell_hysteresis_uv:
-            error_uv += error_uv * _CHARGE_MORE * self.v[_BRANCH] >> 16
+            error_uv += error_uv * _CHARGE_MORE * self.v[_BRANCH] >> 24
         known = self.h_z * self.h_z * self.p[0] >> 40
         q = (error_uv * error_uv << 8) // max(known, 1)
-        few = self._few()
-        wide = 256 + (q * q * few >> 16)
+        n = self._per_one()
+        wide = 256 + (q * q * n >> 16)
         if self.v[_TOLD]:
             new = (_ALL_TOLD << 8) // max(_ALL_TOLD - self.v[_TOLD], 1)
             wide = wide * new * new >> 16
-        self.noise = (noise * min(wide * few >> 8, _GATE_MAX) >> 8) + _FLOOR_UV2
+        self.noise = (noise * min(wide * n >> 8, _GATE_MAX) >> 8) + _FLOOR_UV2
 
-    def _few(self):
+    def _per_one(self):
         # How many readings count as one, 8 fractional bits.
         return max((_RATE_FULL << 8) // max(self.v[_RATE], _RATE_LEAST), 256)
 

@@ -48,7 +48,7 @@ class Spread:
         self.v = array("i", [0] * (_SIZE * self.n if self.n > 1 else 0))
         self.low_ppm = self.high_ppm = self.low_sd_ppm = 0
         self.off_ppm = self.unlike_ppm = 0  # the pack's SoC less the mean, and what may be wrong
-        self.whole_ppm = _FULL  # of a cell's charge the pack can use: an error weighs so much more
+        self.whole_ppm = _FULL  # of a cell's charge the pack can use; errors count by its inverse
         self.next = self.n
         self.mean_ppm = self.ocv_uv = 0  # in this round
         for k in range(0, len(self.v), _SIZE):

@@ -101,3 +101,11 @@ def test_the_error_of_ocv_is_promised_where_a_rested_reading_has_told_soc():
     once = published(b, 10_000)
     assert once == pytest.approx(2 * math.hypot(22_910, 6_000), rel=0.01)
     assert published(b, 10_000, told=1) == pytest.approx(once / 2, rel=0.01)
+
+
+def test_a_start_that_has_faded_does_not_come_back_with_a_doubt():
+    b = bound(sd=150_000, rested=False)
+    b.moved(500_000 << 8)
+    before = published(b, 2_000, age_ms=2_400_000)
+    b.doubt(10)
+    assert published(b, 2_000) <= before + 10

@@ -256,20 +256,27 @@ def test_it_is_forgotten_once_ocv_has_moved_by_several_of_its_errors():
     assert moved(rested("bench_4s"), 1.0) == 0
 
 
-def pulled(name: str, per_h: float, hours: float) -> tuple[float, float]:
-    """Draw this share of the capacity an hour while every voltage is one error of OCV too high;
-    return how far SoC came to be off and the bound, %."""
+def pulled(
+    name: str, per_h: float, hours: float, way: int = -1, doubt_ppm: int = 0
+) -> tuple[float, float]:
+    """Draw (way -1) or charge this share of the capacity an hour while every voltage is one error
+    of OCV too high; return how far SoC came to be off and the bound, %.
+
+    doubt_ppm: charge that nobody saw, once an hour.
+    """
     f = made(read(compiled(name).blob))
     f.start(25_000, 600_000, 10_000, 0, True)
     f.told(20_000)
-    step = round(per_h * 1e6 / 360)
-    uas, off_uas = -step * f.uas_per_ppm, 0
+    step = way * round(per_h * 1e6 / 360)
+    uas, off_uas = step * f.uas_per_ppm, 0
     for k in range(round(hours * 360)):
-        truth = 600_000 - k * step
+        truth = 600_000 + k * step
         f.cell.warm(25_000)
         f.cell.resist(truth)
         drop_uv = (f.cell.r0_uohm + f.cell.r1_uohm + f.cell.r2_uohm) * uas // 10_000_000
         uv = f.cell.ocv(truth)[0] + drop_uv + f.cell.ocv_error_uv
+        if doubt_ppm and k % 360 == 180:
+            f.doubt(doubt_ppm)
         f.begin(truth + off_uas // f.uas_per_ppm, 10_000, uas, 25_000)
         f.see(uv, uas // 10)
         while not f.slice():
@@ -279,9 +286,41 @@ def pulled(name: str, per_h: float, hours: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("name", ["bench_1s", "bench_4s"])
-def test_the_same_charge_reads_the_same_error_as_often_fast_or_slow(name: str):
+@pytest.mark.parametrize("doubt_ppm", [0, 2])
+def test_the_same_charge_reads_the_same_error_as_often_fast_or_slow(name: str, doubt_ppm: int):
     """C/30 for ten hours moves what 1 C moves in twenty minutes, and OCV's error is the same."""
     fast, _ = pulled(name, 1.0, 1 / 3)
-    slow, bound = pulled(name, 1 / 30, 10)
+    slow, bound = pulled(name, 1 / 30, 10, doubt_ppm=doubt_ppm)
     assert 0 <= slow < max(3 * fast, 1.0)
     assert slow < 0.5 * bound
+
+
+def test_a_charge_is_further_from_the_tables_than_a_load():
+    _, loaded = pulled("bench_1s", 1 / 15, 5)
+    _, charged = pulled("bench_1s", 1 / 15, 5, way=1)
+    assert charged > 1.2 * loaded
+
+
+@pytest.mark.parametrize("per_h", [1.0, 1 / 15, 1 / 100, 1 / 300])
+def test_the_branch_turns_with_charge_however_slow(per_h: float):
+    f = made(read(compiled("bench_1s").blob))
+    f.start(25_000, 500_000, 10_000, 0, True)
+    uas = round(per_h * 1e6 * f.uas_per_ppm / 3600)
+    for _ in range(round(0.02 / per_h * 3600)):
+        f.begin(500_000, 1000, uas, 25_000)
+        f.slice()
+    branch = f.v[K.FIELDS.index("branch")] / K._BRANCH_ONE
+    assert branch == pytest.approx(1 - np.exp(-0.02 * K._BRANCH_SHARE), abs=0.02)
+
+
+def test_charge_that_nobody_saw_ends_what_a_reading_at_rest_told():
+    f = rested("bench_1s", 10_000)
+    f.doubt(400_000)
+    z, off_uas = 900_000, 0
+    for _ in range(900):
+        f.begin(max(z + off_uas // f.uas_per_ppm, 0), 1000, 0, 25_000)
+        f.see(f.cell.ocv(300_000)[0], 0)
+        while not f.slice():
+            pass
+        off_uas += f.move_uas
+    assert z + off_uas / f.uas_per_ppm == pytest.approx(300_000, abs=20_000)
