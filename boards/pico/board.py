@@ -204,7 +204,7 @@ class Board:
     def program(self):
         """Return the user's own program (`main` of app.py, given the running Bms), or None."""
         try:
-            import app  # pyright: ignore[reportMissingImports]
+            import app  # pyright: ignore[reportMissingImports] - the user's, on the board
         except ImportError as error:
             if "'app'" not in str(error):  # it is there and lacks something itself
                 raise error

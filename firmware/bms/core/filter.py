@@ -124,6 +124,7 @@ class Filter:
             self._publish,
         )
         # What one step hands from slice to slice.
+        self.moved = 0  # charge either way, ppm with 16 fractional bits
         self.z_ppm = self.dt_ms = self.charge_uas = self.ua = self.uv = self.mdegc = 0
         self.ib_ua = self.a2 = self.f_ub = self.drop_uv = self.r0_uv = self.y_uv = 0
         self.h_z = self.h_b = self.noise = self.total = 0
@@ -167,6 +168,7 @@ class Filter:
         self.z_ppm = z_ppm
         self.dt_ms = dt_ms
         self.charge_uas = charge_uas
+        self.moved = (abs(charge_uas) << 16) // self.uas_per_ppm
         self.mdegc = mdegc
         self.reads = False
         self.v[_SLICE] = 1
@@ -193,7 +195,7 @@ class Filter:
         self.p[0] += ppm * ppm * 71  # 1.9 standard deviations, as the bound has it
         self._floor()
         self.v[_AGE_MS] = 0
-        self._forget(ppm * self.uas_per_ppm)  # the cell has moved, by as much as that
+        self._forget(ppm << 16)  # the cell has moved, by as much as that
         self.bound.doubt(ppm)
 
     def anchor(self, z_ppm, found_ppm, sd_ppm):
@@ -269,21 +271,22 @@ class Filter:
         # uV per uA, 30 fractional bits
         r2 = cell.r2_uohm * (self.scale.v[SCALE] >> 8) >> 16
         self.f_ub = -(r2 * (65536 - a2) << 14) // 1000000
-        turned = (abs(self.charge_uas) * _BRANCH_SHARE << 24) // (self.uas_per_ppm * 1000000)
+        moved = self.moved
+        turned = (moved * _BRANCH_SHARE << 8) // 1000000
         end = _BRANCH_ONE if self.ib_ua > 0 else -_BRANCH_ONE
         v[_BRANCH] += (end - v[_BRANCH]) * min(turned, _BRANCH_ONE) >> 24
         v[_AGE_MS] = min(v[_AGE_MS] + dt, _ANNEAL_MS)
-        rate = min((abs(self.charge_uas) * 3600 << 12) // (self.uas_per_ppm * dt), _RATE_MOST)
+        rate = min((moved * 3600 >> 4) // dt, _RATE_MOST)
         v[_RATE] += (rate - v[_RATE]) * min(dt, _RATE_MS) // _RATE_MS
-        self.bound.moved((abs(self.charge_uas) << 8) // self.uas_per_ppm)
+        self.bound.moved(moved >> 8)
         if v[_TOLD]:
-            self._forget(abs(self.charge_uas))
+            self._forget(moved)
 
-    def _forget(self, uas):
-        # So much charge has flowed since the reading at rest.
+    def _forget(self, moved):
+        # So much charge has flowed since the reading at rest, ppm with 16 fractional bits.
         errors_uv = _MOVES * max(self.cell.ocv_error_uv, 1)
         share = (self.slope << 16) // errors_uv + (_ALL_TOLD << 8) // 1000000  # a ppm
-        self.v[_TOLD] = max(self.v[_TOLD] - (uas * share // self.uas_per_ppm >> 8), 0)
+        self.v[_TOLD] = max(self.v[_TOLD] - (moved * share >> 24), 0)
 
     def _spread(self):
         # P = F P F' + Q, F = [[1, 0, f_zb], [0, a2, f_ub], [0, 0, 1]]
@@ -301,8 +304,7 @@ class Filter:
         zu = (a * zu_new >> 16) + (g * zb_new >> 30)
         # Process noise: gain and capacity error as if anew every tenth of the capacity.
         share = (pack.gain_error_ppm + pack.capacity_error_ppm) >> 1
-        moved = (abs(self.charge_uas) << 8) // self.uas_per_ppm
-        zz += share * share * moved // 10000000 + dt + 8
+        zz += share * share * (self.moved >> 8) // 10000000 + dt + 8
         wander_uv = self.cell.residual_uv * _DRIFT_SHARE >> 10
         uu += (wander_uv * wander_uv * (65536 - (a * a >> 16)) >> 8) + 8
         bb += pack.offset_error_ua * pack.offset_error_ua * dt // 9765625000 + 8

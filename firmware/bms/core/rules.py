@@ -51,6 +51,7 @@ UNTRUSTEDS = ("hold", "counts as crossed")
 CUT = const(0)  # at once
 SHEDS = const(1)  # announced: the load has `shed` to shut down before the path opens
 
+# One row a line, in columns.
 # fmt: off
 ROWS = (
     ("cell_ov_warn",  P.CELL_MAX_UV,    ABOVE, WARN, CHARGE,    SELF,      ALWAYS, HOLD,    CUT),

@@ -138,6 +138,11 @@ class Soc:
         # With every gate open ticks are long: then more of them, for a step a second as well.
         for _ in range(min(1 + sig[DT_MS] // _SLICE_MS, _SLICES_MAX)):
             self._slice(f, sig, uv, seen)
+        self._publish()
+
+    def _publish(self):
+        # The pack's, of the cells' mean and what is known of each.
+        v = self.v
         spread = self.spread
         v[SOC_PPM] = clamp(v[MEAN_PPM] + spread.off_ppm, 0, FULL_PPM)
         bound = self.filter.bound.v[B.BOUND_PPM] + 2 * spread.low_sd_ppm + v[_DOUBT_PPM]
@@ -201,8 +206,7 @@ class Soc:
             self.filter.told(self._reach(uv, ua, hidden_uv))
             self._cells(f, uv, ua)
         self.spread.settle(found)
-        v[SOC_PPM] = clamp(found + self.spread.off_ppm, 0, FULL_PPM)
-        v[BOUND_PPM] = self.filter.bound.v[B.BOUND_PPM]
+        self._publish()
 
     def _cells(self, f, mean_uv, ua):
         # The lowest and the highest cell at rest, where they are apart by more than noise.

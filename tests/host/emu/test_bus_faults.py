@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 from bms.core import frame as F
 from solidbms.plant.chips.ina228 import DIAG_ALRT, SOVL

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 from solidbms.emu.gates import PUMP_EDGES
 from support.emulated import Closed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 from solidbms.emu.chip import Chip
 from solidbms.emu.gates import DECAY_NS, PUMP_EDGES, Pump

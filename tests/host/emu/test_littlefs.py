@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("littlefs")
+pytest.importorskip("littlefs", reason="emu: no littlefs on this system")
 
 from littlefs import LittleFSError
 from solidbms.emu import littlefs

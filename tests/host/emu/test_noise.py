@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 from bms.core.switch import OPEN
 from bms.links import framing as L

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.emulated import pico, said
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 
 def test_runs_its_files_and_writes_new_ones(uf2: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 from solidbms.emu.chip import Chip
 from solidbms.emu.gates import Pump

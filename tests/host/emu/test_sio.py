@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-pytest.importorskip("rp2040py")
+pytest.importorskip("rp2040py", reason="emu: no emulator of the RP2040 on this system")
 
 from solidbms.emu.sio import Sio
 

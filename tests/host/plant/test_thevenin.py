@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from solidbms.plant.cell import KELVIN, CellData, Cells, load_cell
 
-thevenin = pytest.importorskip("thevenin")
+thevenin = pytest.importorskip("thevenin", reason="no thevenin, the peer it is held against")
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 200
