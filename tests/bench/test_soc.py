@@ -161,6 +161,31 @@ def test_starts_and_errors_are_the_issues(short):
     assert cases.replay_options(off)["temp_offset_c"] == 5.0
 
 
+def test_every_sign_is_tried_and_the_goals_own_run_once(short):
+    found = {g.name: g for g in cases.groups(short)}
+    goal = found["LG 25, 40 degC, 30 % low"]
+    runs = found[f"{goal.name}, {cases.EVERY_SIGN}"].runs
+    signs = {(r.options["gain_pct"], r.options["offset_ma"]) for r in runs}
+    assert signs == {(1.0, 50.0), (1.0, -50.0), (-1.0, 50.0), (-1.0, -50.0)}
+    assert len(runs) == 4 and len(dict.fromkeys([*goal.runs, *runs])) == 4
+    done = table.done(found.values(), [result(run, 0.5) for run in runs])
+    assert {len(rs) for g, rs in done if g.goal} == {1}
+    assert f"| {goal.name}, {cases.EVERY_SIGN} (1 file, 4 runs) |" in table.bounds(done)
+
+
+def test_a123_is_scored_on_a_pack_that_states_its_sensor(tmp_path):
+    (tmp_path / "a123").mkdir()
+    for name in cases.A123_FILES.values():
+        (tmp_path / "a123" / f"{name}.csv").touch()
+    packs: dict[str, set[float]] = {}
+    for run in (run for g in cases.groups(tmp_path) for run in g.runs):
+        options = cases.replay_options(run)
+        packs.setdefault(options.get("pack", "bench_1s"), set()).add(abs(options["offset_ma"]))
+    assert packs == {"bench_1s": {5.0}, "bench_1s_lfp": {5.0}}
+    stated = load("bench_1s_lfp", "a123_26650")[0].soc.offset_error_a
+    assert stated == pytest.approx(5e-3)
+
+
 def test_nothing_scored_was_fitted():
     """Mixed1 and Mixed2 made lg_hg2, LA92 panasonic_pf; A123's folds leave out what they score."""
     names = ["25degC_551_Mixed1", "25degC_551_HPPC", "25degC_549_C20DisCh"]
@@ -179,8 +204,8 @@ def result(run: cases.Run, rmse_pct: float) -> one.Result:
 
 
 def test_tables_say_what_is_met_and_what_is_not(short):
-    found = cases.groups(short)
-    group = next(g for g in found if g.goal)
+    found = [g for g in cases.groups(short) if g.goal]
+    group = found[0]
     for rmse_pct, word in ((0.5, "yes"), (0.7, "NO")):
         done = table.done(found, [result(run, rmse_pct) for run in group.runs])
         row = table.goals(done).splitlines()[2]
@@ -209,7 +234,8 @@ def test_the_command_writes_tables_page_and_results(short, tmp_path, capsys):
     assert "LG 25, 40 degC, from the first reading (1 file)" in text
     assert text in capsys.readouterr().out
     page = (out / "index.html").read_text()
-    assert page.count("<svg") == 1 and "25degC_551_US06, 25 degC:" in page
+    assert page.count("<svg") == 1
+    assert "25degC_551_US06, 25 degC, gain +1 %, offset +50 mA:" in page
     assert "nan" not in page.lower()
     scores = json.loads((out / "results.json").read_text())[0]["scores"]
     assert set(scores) == set(table.SCHEMES)
@@ -239,7 +265,7 @@ def test_a_file_that_cannot_be_used_costs_no_other_run(short, tmp_path, capsys):
     assert command.main(args) == 1
     assert "40degC_556_US06: " in capsys.readouterr().err
     text = (out / "table.md").read_text()
-    assert "1 of 2 runs cannot be done." in text and "(1 of 2 files)" in text
+    assert "1 of 2 runs cannot be done." in text and "(1 of 2 runs)" in text
 
 
 def add(a: int, b: int) -> int:

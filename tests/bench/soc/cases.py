@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ SENSORS: dict[str, Any] = {
     "adc_bits": 12, "noise_mv": 2.0, "temp_step_c": 0.25, "gain_pct": 1.0, "offset_ma": 50.0,
 }  # fmt: skip
 A123 = {"offset_ma": 5.0}  # ten hours at 50 mA would be a quarter of the cell
+A123_STATED = {"pack": "bench_1s_lfp"}  # bench_1s states 50 mA
+SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # of gain and offset
+EVERY_SIGN = "gain and offset of every sign"
 LOW, HIGH, FROM_SOC, BOUND_PCT = -30.0, 30.0, 70.0, 35.0
 RIGHT_PCT = 1.0
 STARTS = {
@@ -41,9 +44,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class Run:
-    """One file, one start, one set of errors. cell: a name, or a fold to be made ("a123-25")."""
+    """One file, one start, one set of errors. cell: a name, or a fold to be made ("a123-25").
 
-    group: str
+    Two groups may share a run; its `group` is the one that it was made for."""
+
+    group: str = field(compare=False)
     cell: str
     path: Path
     temp_c: int
@@ -95,17 +100,42 @@ def groups(data: Path) -> list[Group]:
         _group("LG -20 degC, from the first reading", "lg_hg2", lg[-20], "first", Goal(2.0, 5.0)),
         _group("Panasonic 25, 10, 0 degC, 30 % low", "panasonic_pf", panasonic, "low",
                Goal(1.0, 2.8)),
-        _a123(data, "A123 LFP 5, 25, 45 degC, right", (5, 25, 45), "right", Goal(2.0, 4.0)),
-        _a123(data, "A123 LFP 25, 45 degC, 30 % low", (25, 45), "low", Goal(end_pct=5.0)),
+        *_a123(data, "5, 25, 45 degC, right", (5, 25, 45), "right", Goal(2.0, 4.0)),
+        *_a123(data, "25, 45 degC, 30 % low", (25, 45), "low", Goal(end_pct=5.0)),
     ]  # fmt: skip
-    return [g for g in [*found, *_beside(data)] if g.runs]
+    return [g for g in [*found, *map(_every_sign, found), *_beside(data)] if g.runs]
 
 
-def _a123(data: Path, name: str, temps: tuple[int, ...], start: str, goal: Goal) -> Group:
+def _every_sign(group: Group) -> Group:
+    """Return the runs of a group with each sign of the sensor's errors: those of the goals, both
+    plus, nearly cancel under a discharge."""
+    runs = [
+        replace(run, group=f"{group.name}, {EVERY_SIGN}", options={
+            **run.options,
+            "gain_pct": gain * run.options["gain_pct"],
+            "offset_ma": offset * run.options["offset_ma"],
+        })
+        for run in group.runs for gain, offset in SIGNS
+    ]  # fmt: skip
+    return Group(f"{group.name}, {EVERY_SIGN}", tuple(runs))
+
+
+def _a123(data: Path, what: str, temps: tuple[int, ...], start: str, goal: Goal) -> list[Group]:
+    """Return the group on a pack that states ten times the sensor's offset, and on one that
+    states it."""
+    return [
+        _a123_on(data, f"A123 LFP {what}{word}", temps, start, goal, pack)
+        for word, pack in (("", {}), (", pack states 5 mA", A123_STATED))
+    ]
+
+
+def _a123_on(
+    data: Path, name: str, temps: tuple[int, ...], start: str, goal: Goal, pack: dict[str, Any]
+) -> Group:
     runs = []
     for t in temps:
         for p in sorted((data / "a123").glob(f"{A123_FILES[t]}.csv*")):
-            options = {**SENSORS, **A123, "temp_c": float(t), "discharge_positive": True}
+            options = {**SENSORS, **A123, **pack, "temp_c": float(t), "discharge_positive": True}
             runs.append(Run(name, f"a123-{t}", p, t, start, options))
     return Group(name, tuple(runs), goal)
 

@@ -107,8 +107,10 @@ def whole(found: list[tuple[Group, list[Result]]], partial: str = "") -> str:
 
 
 def _files(group: Group, results: list[Result]) -> str:
-    n = len(group.runs)
-    return f"{n} file{'s' * (n > 1)}" if n == len(results) else f"{len(results)} of {n} files"
+    n, files = len(group.runs), len({run.path for run in group.runs})
+    if n > len(results):
+        return f"{len(results)} of {n} runs"
+    return f"{files} file{'s' * (files > 1)}" + f", {n} runs" * (n > files)
 
 
 def _bound(m: Mean) -> list[str]:
