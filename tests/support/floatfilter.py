@@ -165,7 +165,7 @@ class FloatFilter:
         self.scale_var = var - var * var * x * x / total
 
     def _bound(self, slope: float) -> None:
-        square = 5.25 * self.p[0, 0] + 3.6e-5
+        square = 7.25 * self.p[0, 0] + 2.5e-5
         left = max(1 - self.age / 2400, 1 - self.gone / 0.5)
         if self.start_bound and left > 0:
             start = 2 * self.tables.residual / max(slope, 1e-9) * left

@@ -1,6 +1,6 @@
 """How far SoC may be off, from the filter's covariance and from how well its model fits.
 
-    bound^2 = kappa^2 (2.3^2 P_zz + 0.6 %^2 + start^2),
+    bound^2 = kappa^2 (2.7^2 P_zz + 0.5 %^2 + start^2),
     kappa^2: mean square of the innovations over ten minutes against the residual that the cell's
     tables promise, at least 1,
 
@@ -38,7 +38,7 @@ _FULL = const(1000000)
 _SQUARE_MS = const(600000)
 _START_MS = const(2400000)
 _MOVES = const(128000000)
-_FLOOR_PPM2 = const(36000000)  # 0.6 %: what gain and offset within their statement leave
+_FLOOR_PPM2 = const(25000000)  # 0.5 %: what gain and offset within their statement leave
 
 
 class Bound:
@@ -96,7 +96,7 @@ class Bound:
         (uV)."""
         v = self.v
         v[SD_PPM] = root(var_ppm2, v[SD_PPM])
-        square = (21 * var_ppm2 >> 2) + _FLOOR_PPM2
+        square = (29 * var_ppm2 >> 2) + _FLOOR_PPM2
         left = max((_START_MS - age_ms) // (_START_MS >> 7), v[_START_MOVES] // (_MOVES >> 7))
         if left <= 0:
             v[_START_PPM] = 0
