@@ -39,7 +39,9 @@ def test_us06_begun_10_percent_wrong(given, tmp_path):
         US06, tmp_path, start_bound_pct=12.0, gain_pct=1.0, offset_ma=50.0, **given
     )
     soc, later = summary["soc"], summary["soc_later"]
-    assert 9.5 < soc["max_pct"] < 12 and soc["bound_held_pct"] >= 95 and soc["bound_max_pct"] < 16
+    assert 9.5 < soc["max_pct"] < 12 and soc["bound_held_pct"] >= 95
+    # 2.7 standard deviations, two of them the bound that was saved, and what a start adds.
+    assert soc["bound_max_pct"] < np.hypot(2.7 * 6, 12)
     assert later["rmse_pct"] < 0.6 and later["max_pct"] < 2
 
 
