@@ -125,7 +125,7 @@ class Battery:
 
     @property
     def bound(self) -> float:
-        """How far `soc` may be off: two standard deviations, so 95 times of 100 it is nearer."""
+        """How far `soc` may be off: meant to hold 95 times of 100."""
         return self._word("soc_bound_ppm", 1e6)
 
     @property

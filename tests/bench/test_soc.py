@@ -237,8 +237,17 @@ def test_the_command_writes_tables_page_and_results(short, tmp_path, capsys):
     assert page.count("<svg") == 1
     assert "25degC_551_US06, 25 degC, gain +1 %, offset +50 mA:" in page
     assert "nan" not in page.lower()
-    scores = json.loads((out / "results.json").read_text())[0]["scores"]
-    assert set(scores) == set(table.SCHEMES)
+    kept = json.loads((out / "results.json").read_text())[0]
+    assert kept["groups"] == ["LG 25, 40 degC, from the first reading"]
+    assert set(kept["scores"]) == set(table.SCHEMES)
+
+
+def test_a_shared_run_stands_under_every_group_of_its(short):
+    found = cases.groups(short)
+    goal = found[0]
+    kept = command._plain(result(goal.runs[0], 0.5), found)
+    beside = "LG US06 40 to -20 degC, 30 % low"
+    assert kept["groups"] == [goal.name, f"{goal.name}, {cases.EVERY_SIGN}", beside]
 
 
 def test_tables_go_between_the_marks_of_a_page(tmp_path):
@@ -251,6 +260,13 @@ def test_tables_go_between_the_marks_of_a_page(tmp_path):
     with pytest.raises(command.BadInput, match=r"page\.md: --into: a page with"):
         command.put_into(path, "new\n")
     assert all(mark in (ROOT / "docs" / "soc.md").read_text() for mark in command.MARKS)
+
+
+@pytest.mark.parametrize("part", [["--goals"], ["--only", "LG"]])
+def test_a_part_never_replaces_the_tables_of_a_page(part, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["x", "--into", str(tmp_path / "page.md"), *part])
+    assert stopped.value.code == 2 and "without --only and --goals" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_used_costs_no_other_run(short, tmp_path, capsys):

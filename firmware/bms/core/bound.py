@@ -8,8 +8,7 @@ start: what a start under load leaves, twice the residual over the slope of OCV,
 minutes and over half a capacity, whichever takes longer. A SoC that was read off a rested cell is
 off by what two errors of OCV are there, on a curve that bends more than the covariance has: at
 least that, fading as the cell moves away (Filter.told). kappa tells a cell that its tables fit
-badly, or a temperature that is wrong. Found on the files that the filter was tuned on; what it
-holds on others stands in docs/soc.md.
+badly, or a temperature that is wrong. What it was found on and what it holds: docs/soc.md.
 
 Slack only: squares need more than 31 bits on their way; every word that stays has 31.
 """
@@ -38,7 +37,7 @@ _FULL = const(1000000)
 _SQUARE_MS = const(600000)
 _START_MS = const(2400000)
 _MOVES = const(128000000)
-_FLOOR_PPM2 = const(25000000)  # 0.5 %: what gain and offset within their statement leave
+_FLOOR_PPM2 = const(25000000)  # 0.5 %: never nearer, however sure the filter is
 
 
 class Bound:

@@ -192,7 +192,7 @@ class Filter:
 
     def doubt(self, ppm):
         """SoC may be off by this much more: charge that nobody saw."""
-        self.p[0] += ppm * ppm * 71  # no more than 1.9 standard deviations
+        self.p[0] += ppm * ppm * 71  # ppm counts as 1.9 standard deviations
         self._floor()
         self.v[_AGE_MS] = 0
         self._forget(ppm << 16)  # the cell has moved, by as much as that

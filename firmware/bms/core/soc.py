@@ -6,8 +6,8 @@ since, a slice of its work a tick; then each cell has its turn. A rest and a ful
 anchors; with every gate open the current read is the sensor's offset; from rest to rest the
 capacity is learned. SoC is the pack's: empty with its weakest cell, full with its fullest.
 
-The bound is about two standard deviations, so are the saved one that a start begins with and the
-one published. It is no limit: nothing that protects rests on it.
+A start takes the saved bound for two standard deviations; the one published is wider (`bound.py`),
+meant to hold 95 times of 100. It is no limit: nothing that protects rests on it.
 
 Slack only, as filter, bound, scale, spread, capacity and celltable are: on their way numbers may
 have more than 31 bits; every word that stays from tick to tick in an array has 31.

@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="groups whose name this pattern finds")
     parser.add_argument("--goals", action="store_true", help="groups with a goal alone")
     asked = parser.parse_args(argv)
+    if asked.into and (asked.only or asked.goals):
+        parser.error("--into: valid with the whole table, without --only and --goals")
     data = Path(asked.data)
     found = cases.groups(data) if asked.data else []
     if not found:
@@ -51,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         status = _bench(found, data, asked.out, asked.jobs)
-        if asked.into:
+        if asked.into and status:
+            print(f"bench-soc: {shown(asked.into)} stays as it was", file=sys.stderr)
+        elif asked.into:
             put_into(asked.into, (asked.out / "table.md").read_text(encoding="utf-8"))
         return status
     except BadInput as error:
@@ -79,8 +83,8 @@ def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
             ):  # fmt: skip
                 raise KeyboardInterrupt
         # What has a goal first; then the longest, so that the last process to end is soon done.
-        aims = {g.name for g in groups if g.goal}
-        runs.sort(key=lambda r: (r.group not in aims, -r.path.stat().st_size))
+        aims = [run for g in groups if g.goal for run in g.runs]
+        runs.sort(key=lambda r: (r not in aims, -r.path.stat().st_size))
 
         def came(at: int, result: one.Result | str) -> None:
             if isinstance(result, str):
@@ -93,7 +97,7 @@ def _bench(groups: list[cases.Group], data: Path, out: Path, jobs: int) -> int:
             left = spent / share - spent
             score = result.scores[one.OURS]
             say(share, f"{len(results)} of {len(runs)}, {left / 60:.0f} min left: "
-                f"{result.run.name}, {cases.STARTS[result.run.start]}: "
+                f"{result.run.about}, {cases.STARTS[result.run.start]}: "
                 f"{score.rmse_pct:.2f} / {score.max_pct:.2f}")  # fmt: skip
             if len(results) % 10 == 0:
                 _write(groups, results, out, f"{len(results)} of {len(runs)} runs so far.")
@@ -116,7 +120,7 @@ def _write(groups: list[cases.Group], results: list[one.Result], out: Path, part
     texts = {
         "table.md": table.whole(found, partial),
         "index.html": page(found, partial),
-        "results.json": json.dumps([_plain(r) for r in results], indent=1) + "\n",
+        "results.json": json.dumps([_plain(r, groups) for r in results], indent=1) + "\n",
     }
     for name, text in texts.items():
         fresh = out / f"{name}.new"
@@ -135,11 +139,12 @@ def put_into(path: Path, text: str) -> None:
     path.write_text(whole, encoding="utf-8")
 
 
-def _plain(r: one.Result) -> dict[str, Any]:
+def _plain(r: one.Result, groups: list[cases.Group]) -> dict[str, Any]:
     run = r.run
     return {
-        "group": run.group, "file": run.name, "temp_c": run.temp_c, "start": run.start,
-        "options": run.options, "scores": {k: asdict(s) for k, s in r.scores.items()},
+        "groups": [g.name for g in groups if run in g.runs],
+        "file": run.name, "temp_c": run.temp_c, "start": run.start, "options": run.options,
+        "scores": {k: asdict(s) for k, s in r.scores.items()},
         "simulated_s": r.simulated_s, "wall_s": round(r.wall_s, 1),
     }  # fmt: skip
 

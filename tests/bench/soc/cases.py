@@ -46,9 +46,8 @@ class Goal:
 class Run:
     """One file, one start, one set of errors. cell: a name, or a fold to be made ("a123-25").
 
-    Two groups may share a run; its `group` is the one that it was made for."""
+    Two groups may share a run."""
 
-    group: str = field(compare=False)
     cell: str
     path: Path
     temp_c: int
@@ -59,6 +58,13 @@ class Run:
     def name(self) -> str:
         """File without its endings."""
         return self.path.name.removesuffix(".gz").removesuffix(".csv")
+
+    @property
+    def about(self) -> str:
+        """File, temperature, sensor and pack."""
+        off = f"gain {self.options['gain_pct']:+g} %, offset {self.options['offset_ma']:+g} mA"
+        pack = f", {self.options['pack']}" if "pack" in self.options else ""
+        return f"{self.name}, {self.temp_c} degC, {off}{pack}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def _group(
     name: str, cell: str, files: list[tuple[int, Path]], start: str, goal: Goal | None = None,
     **options: Any,
 ) -> Group:  # fmt: skip
-    runs = [Run(name, cell, p, t, start, {**SENSORS, **options}) for t, p in files]
+    runs = [Run(cell, p, t, start, {**SENSORS, **options}) for t, p in files]
     return Group(name, tuple(runs), goal)
 
 
@@ -110,7 +116,7 @@ def _every_sign(group: Group) -> Group:
     """Return the runs of a group with each sign of the sensor's errors: those of the goals, both
     plus, nearly cancel under a discharge."""
     runs = [
-        replace(run, group=f"{group.name}, {EVERY_SIGN}", options={
+        replace(run, options={
             **run.options,
             "gain_pct": gain * run.options["gain_pct"],
             "offset_ma": offset * run.options["offset_ma"],
@@ -136,7 +142,7 @@ def _a123_on(
     for t in temps:
         for p in sorted((data / "a123").glob(f"{A123_FILES[t]}.csv*")):
             options = {**SENSORS, **A123, **pack, "temp_c": float(t), "discharge_positive": True}
-            runs.append(Run(name, f"a123-{t}", p, t, start, options))
+            runs.append(Run(f"a123-{t}", p, t, start, options))
     return Group(name, tuple(runs), goal)
 
 

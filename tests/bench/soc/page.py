@@ -81,8 +81,6 @@ def _file(r: Result) -> str:
     columns = {"t_s": r.t_s, "low": -r.bound_pct, "high": r.bound_pct, **r.error_pct}
     columns |= {"soc": r.true_pct}
     s = r.scores[OURS]
-    off = f"gain {r.run.options['gain_pct']:+g} %, offset {r.run.options['offset_ma']:+g} mA"
-    score = f"{s.rmse_pct:.2f} / {s.max_pct:.2f} %"
-    title = f"{r.run.name}, {r.run.temp_c} degC, {off}: {score}"
+    title = f"{r.run.about}: {s.rmse_pct:.2f} / {s.max_pct:.2f} %"
     error = svg.Panel(title, "% SoC", CURVES, ((0.0, "0"),), (-SPAN_PCT, SPAN_PCT), 190)
     return svg.panel(error, columns, window) + svg.axis(window)

@@ -64,7 +64,7 @@ def score(s: Series) -> Score:
 
 @dataclass(frozen=True)
 class Mean:
-    """Scores of the files of a group: means, and the worst file of each."""
+    """Scores of the runs of a group: means, and the worst run of each."""
 
     rmse_pct: float
     max_pct: float
@@ -83,7 +83,7 @@ class Mean:
 
 
 def mean(scores: list[Score]) -> Mean:
-    """Return what a group of files comes to, every file alike."""
+    """Return what a group of runs comes to, every run alike."""
     held = [s.held_pct for s in scores if s.held_pct is not None]
     bound = [s.bound_pct for s in scores if s.bound_pct is not None]
     return Mean(

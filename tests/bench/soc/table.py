@@ -15,7 +15,7 @@ HELD_PCT, RATIO = 95.0, 3.0  # the issue's: of the time, and mean bound over RMS
 ABOUT = (
     "RMSE / greatest error in % SoC, after 20 min. In bound: share of the time, from the first "
     f"second on (`--start-bound-pct {BOUND_PCT:g}` where the start is 30 % off). Bound / RMSE: "
-    "both after 20 min. Within 5 %: the latest file, for good."
+    "both after 20 min. Within 5 %: the latest run, for good."
 )
 SCHEMES = (OURS, *filters.SCHEMES, *peers.SCHEMES)
 
@@ -28,15 +28,15 @@ def done(groups: Iterable[Group], results: Sequence[Result]) -> list[tuple[Group
 
 
 def means(results: Sequence[Result], scheme: str) -> Mean:
-    """Return a scheme's scores over the files of a group."""
+    """Return a scheme's scores over the runs of a group."""
     return mean([r.scores[scheme] for r in results])
 
 
 def goals(found: list[tuple[Group, list[Result]]]) -> str:
     """Measured figures beside each goal."""
     rows = [_goal(g, rs) for g, rs in found if g.goal]
-    heads = ("data, start", "goal", "mean of files", "worst file", "met", "in bound, %",
-             "worst file, %", "bound / RMSE", "within 5 % after, s")  # fmt: skip
+    heads = ("data, start", "goal", "mean", "worst run", "met", "in bound, %",
+             "worst run, %", "bound / RMSE", "within 5 % after, s")  # fmt: skip
     return _markdown(heads, rows)
 
 
@@ -74,13 +74,13 @@ def bounds(found: list[tuple[Group, list[Result]]]) -> str:
         if not g.goal
         for m in [means(rs, OURS)]
     ]  # fmt: skip
-    heads = ("data, start", "mean of files", "worst file", "in bound, %", "worst file, %",
+    heads = ("data, start", "mean", "worst run", "in bound, %", "worst run, %",
              "bound / RMSE", "within 5 % after, s")  # fmt: skip
     return _markdown(heads, rows)
 
 
 def beside(found: list[tuple[Group, list[Result]]]) -> str:
-    """Every scheme on the same readings, means of files; the least RMSE of a line is bold."""
+    """Every scheme on the same readings, means; the least RMSE of a line is bold."""
     rows = []
     for group, results in found:
         shown = {name: means(results, name) for name in SCHEMES}
@@ -100,7 +100,7 @@ def whole(found: list[tuple[Group, list[Result]]], partial: str = "") -> str:
         textwrap.fill(ABOUT, 99),
         goals(found) if any(g.goal for g, _ in found) else "",
         *(("Without a goal:", bounds(found)) if any(not g.goal for g, _ in found) else ()),
-        "All schemes on the same readings, mean of files:",
+        "All schemes on the same readings, means:",
         beside(found),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
