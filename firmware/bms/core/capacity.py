@@ -6,6 +6,9 @@ charge, with sigma_x = 3 sigma_y and fading sums (Plett, J. Power Sources 196 (2
     Q = (-c1 + k2 c3 + sqrt((c1 - k2 c3)^2 + 4 k2 c2^2)) / (2 k2 c2),
     c1 = sum x^2/s, c2 = sum x y/s, c3 = sum y^2/s,  s = sigma_y^2, k2 = 9.
 
+An offset of the current sensor moves the counted charge for as long as it lasts: what that comes
+to between two rests makes a pair count for less. 50 mA for a day would be half of a cell.
+
 Slack only: squares need more than 31 bits on their way; every word that stays has 31.
 """
 
@@ -25,6 +28,8 @@ FIELDS = (
     "xx",  # the three sums
     "xy",
     "yy",
+    "drift_ppm",  # what the offset may have moved since that rest, one standard deviation
+    "drift_rest_uas",
 )
 _KNOWN = const(0)
 _FROM_PPM = const(1)
@@ -34,6 +39,8 @@ _MOVED_REST_UAS = const(4)
 RATIO_PPM = const(5)
 LEARNED = const(6)
 _XX = const(7)
+_DRIFT_PPM = const(10)
+_DRIFT_REST_UAS = const(11)
 _FULL = const(1000000)
 _K2 = const(9)
 _LEAST_PPM = const(250000)  # a pair is worth taking from here on
@@ -63,6 +70,13 @@ class Capacity:
         v[_MOVED_PPM] = min(max(moved, -_MOVED_MAX), _MOVED_MAX)
         v[_MOVED_REST_UAS] = total % self.uas_per_ppm
 
+    def drift(self, uas):
+        """What the offset may have moved meanwhile, one standard deviation."""
+        v = self.v
+        total = v[_DRIFT_REST_UAS] + uas
+        v[_DRIFT_PPM] = min(v[_DRIFT_PPM] + total // self.uas_per_ppm, _FULL)
+        v[_DRIFT_REST_UAS] = total % self.uas_per_ppm
+
     def lost(self):
         """Charge has flowed that nobody counted: the last rest is worth nothing."""
         self.v[_KNOWN] = 0
@@ -75,16 +89,18 @@ class Capacity:
         learned = False
         if v[_KNOWN]:
             x = found_ppm - v[_FROM_PPM]
+            drift = v[_DRIFT_PPM]
             if abs(x) < _LEAST_PPM:
-                if sd_ppm >= v[_FROM_SD_PPM]:
+                if sd_ppm >= v[_FROM_SD_PPM] + drift:
                     return False
             else:
                 var = sd_ppm * sd_ppm + v[_FROM_SD_PPM] * v[_FROM_SD_PPM]
+                var += 4 * drift * drift  # one error that lasts: no later pair makes up for it
                 learned = self._pair(x // 1000, v[_MOVED_PPM] // 1000, var)
         v[_KNOWN] = 1
         v[_FROM_PPM] = found_ppm
         v[_FROM_SD_PPM] = sd_ppm
-        v[_MOVED_PPM] = v[_MOVED_REST_UAS] = 0
+        v[_MOVED_PPM] = v[_MOVED_REST_UAS] = v[_DRIFT_PPM] = v[_DRIFT_REST_UAS] = 0
         return learned
 
     def _pair(self, x, y, var):

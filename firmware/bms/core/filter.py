@@ -30,7 +30,7 @@ the slices of a step, and at its end as pairs of words in `v`: 30 bits, and what
 from array import array
 
 from bms.compat import const
-from bms.core.bound import SD_PPM, Bound
+from bms.core.bound import SD_PPM, Bound, root
 from bms.core.fixed import clamp
 from bms.core.scale import SCALE, Scale
 
@@ -228,6 +228,10 @@ class Filter:
     def known_ua(self, sd_ua):
         """Return the offset where it is known this well, else 0."""
         return self.bias >> 16 if self.p[5] <= sd_ua * sd_ua << 8 else 0
+
+    def offset_uas(self):
+        """Return what the offset may have moved in the last step, one standard deviation."""
+        return root(self.p[5] >> 8, self.pack.offset_error_ua) * self.dt_ms // 1000
 
     def _taken(self, z, u, b, total):
         # P less what a reading with this P H' and variance has told.

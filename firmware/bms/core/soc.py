@@ -155,6 +155,7 @@ class Soc:
             if self.filter.slice():
                 self._move(self.filter.move_uas)
                 self.capacity.count(self.filter.drift_uas)
+                self.capacity.drift(self.filter.offset_uas())
                 self.spread.begin(v[MEAN_PPM])
                 v[_LOOK] = 1
         elif self.spread.busy():

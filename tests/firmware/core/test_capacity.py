@@ -66,6 +66,20 @@ def test_one_pair_is_weighed_against_what_is_stated():
     assert 0.86 < cell.ratio < 0.92
 
 
+def test_a_pair_counts_for_less_the_more_the_offset_may_have_moved():
+    ratios = []
+    for drift_ppm in (0, 50_000, 300_000):
+        cell = Cell(0.85)
+        cell.rest(0)
+        cell.move(-700_000)
+        for _ in range(100):
+            cell.capacity.drift(drift_ppm * cell.pack.uas_per_ppm // 100)
+        assert cell.rest(0)
+        ratios.append(cell.ratio)
+        assert cell.capacity.v[C._DRIFT_PPM] == 0, "the next pair begins anew"
+    assert ratios[0] < 0.92 < ratios[1] < 0.98 < ratios[2] <= 1
+
+
 def test_the_sums_are_those_of_the_paper():
     """The ratio is where Plett's cost, eq. 21 of his 2011 paper, has its least value."""
     cell = Cell(0.8)
@@ -109,6 +123,9 @@ def test_a_better_look_at_the_same_rest_takes_its_place():
     cell.soc += 5_000
     cell.rest(0)
     assert (cell.capacity.v[1], cell.capacity.v[2]) == (930_000, 10_000)
+    cell.capacity.drift(11_000 * cell.pack.uas_per_ppm)  # what was known there is worth less now
+    cell.rest(0)
+    assert (cell.capacity.v[1], cell.capacity.v[2]) == (935_000, 20_000)
 
 
 @given(st.lists(st.tuples(st.integers(-900_000_000, 900_000_000), st.integers(0, 1_000_000),
@@ -118,6 +135,8 @@ def test_anything_leaves_words_of_31_bits(moves: list[tuple[int, int, int]]):
     for uas, found, sd in moves:
         for _ in range(30):
             capacity.count(uas)
+            capacity.drift(abs(uas))
+            assert all(-(1 << 30) <= word < 1 << 30 for word in capacity.v)
         capacity.rest(found, sd)
         assert all(-(1 << 30) <= word < 1 << 30 for word in capacity.v)
         assert 500_000 <= capacity.v[C.RATIO_PPM] <= 1_200_000

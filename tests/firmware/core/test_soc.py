@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bms.core import capacity as C
 from bms.core import filter as K
 from bms.core import frame as F
 from bms.core import plausible as P
@@ -148,6 +149,17 @@ def test_charge_that_nobody_saw_is_doubt_until_the_chip_tells(spans: list[int]):
     model.step(-1_000, 50)
     # The bound of the filter and that of the start, in quadrature.
     assert model.bound <= np.hypot(27_500, 20_000), "the chip counted on while nobody asked it"
+
+
+@given(st.sampled_from((5_000, 50_000)), st.integers(100, 1000))
+def test_what_the_offset_may_move_is_kept_for_the_capacity(offset_ua: int, seconds: int):
+    model = Model(offset_error_ua=offset_ua)
+    model.step()
+    model.blind()
+    for _ in range(2 * seconds):
+        model.step(0, 500)
+    expected = share(0.4 * offset_ua * seconds)
+    assert model.soc.capacity.v[C._DRIFT_PPM] == pytest.approx(expected, rel=0.05, abs=30)
 
 
 def test_a_count_that_is_gone_stays_in_the_bound():
