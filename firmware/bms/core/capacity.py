@@ -64,18 +64,18 @@ class Capacity:
 
     def count(self, uas):
         """Charge that has flowed, the offset taken off."""
-        v = self.v
-        total = v[_MOVED_REST_UAS] + uas
-        moved = v[_MOVED_PPM] + total // self.uas_per_ppm
-        v[_MOVED_PPM] = min(max(moved, -_MOVED_MAX), _MOVED_MAX)
-        v[_MOVED_REST_UAS] = total % self.uas_per_ppm
+        self._add(_MOVED_PPM, uas, _MOVED_MAX)
 
     def drift(self, uas):
         """What the offset may have moved meanwhile, one standard deviation."""
+        self._add(_DRIFT_PPM, uas, _FULL)
+
+    def _add(self, at, uas, most):
+        # To a charge in ppm, with what is not yet worth one in the word behind it.
         v = self.v
-        total = v[_DRIFT_REST_UAS] + uas
-        v[_DRIFT_PPM] = min(v[_DRIFT_PPM] + total // self.uas_per_ppm, _FULL)
-        v[_DRIFT_REST_UAS] = total % self.uas_per_ppm
+        total = v[at + 1] + uas
+        v[at] = min(max(v[at] + total // self.uas_per_ppm, -most), most)
+        v[at + 1] = total % self.uas_per_ppm
 
     def lost(self):
         """Charge has flowed that nobody counted: the last rest is worth nothing."""

@@ -129,21 +129,13 @@ def _every_sign(group: Group) -> Group:
 def _a123(data: Path, what: str, temps: tuple[int, ...], start: str, goal: Goal) -> list[Group]:
     """Return the group on a pack that states ten times the sensor's offset, and on one that
     states it."""
-    return [
-        _a123_on(data, f"A123 LFP {what}{word}", temps, start, goal, pack)
-        for word, pack in (("", {}), (", pack states 5 mA", A123_STATED))
-    ]
-
-
-def _a123_on(
-    data: Path, name: str, temps: tuple[int, ...], start: str, goal: Goal, pack: dict[str, Any]
-) -> Group:
-    runs = []
-    for t in temps:
-        for p in sorted((data / "a123").glob(f"{A123_FILES[t]}.csv*")):
-            options = {**SENSORS, **A123, **pack, "temp_c": float(t), "discharge_positive": True}
-            runs.append(Run(f"a123-{t}", p, t, start, options))
-    return Group(name, tuple(runs), goal)
+    files = [(t, p) for t in temps for p in sorted((data / "a123").glob(f"{A123_FILES[t]}.csv*"))]
+    found = []
+    for word, pack in (("", {}), (", pack states 5 mA", A123_STATED)):
+        options = {**SENSORS, **A123, **pack, "discharge_positive": True}
+        runs = [Run(f"a123-{t}", p, t, start, {**options, "temp_c": float(t)}) for t, p in files]
+        found.append(Group(f"A123 LFP {what}{word}", tuple(runs), goal))
+    return found
 
 
 def _beside(data: Path) -> list[Group]:
